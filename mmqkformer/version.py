@@ -1,0 +1,62 @@
+"""The version of this package and the versions of OpenMMLab that it runs with."""
+
+import importlib
+from importlib import metadata
+
+__version__ = '0.1.0'
+
+# module: (first version that works, first version that is not known to work)
+REQUIRED = {'mmengine': ('0.8.3', '1.0.0'), 'mmcv': ('2.0.0', '2.4.0')}
+OPTIONAL = {'mmpretrain': ('1.0.0', '2.0.0')}
+
+
+def check_dependencies() -> None:
+    """Check that OpenMMLab's packages are there, in versions that this package runs with.
+
+    They are not named in the package's installation requirements, because pip would then install
+    mmcv over mmcv-lite, or an original over a fork that keeps its import name.
+
+    Raises:
+        ImportError: If mmengine or mmcv is missing, or if mmengine, mmcv or mmpretrain is of a
+            version outside its range.
+    """
+    for name, (low, high) in REQUIRED.items():
+        try:
+            version = importlib.import_module(name).__version__
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f'mmqkformer needs {name}>={low},<{high}, which cannot be imported ({error}): '
+                f'{_advice(name, low, high)}'
+            ) from error
+        _check_range(name, version, low, high)
+    for name, (low, high) in OPTIONAL.items():
+        version = _installed_version(name)
+        if version is not None:
+            _check_range(name, version, low, high)
+
+
+def _check_range(name: str, version: str, low: str, high: str) -> None:
+    from mmengine.utils import digit_version
+
+    if not digit_version(low) <= digit_version(version) < digit_version(high):
+        raise ImportError(
+            f'mmqkformer needs {name}>={low},<{high}, but {name} {version} is installed: '
+            f'{_advice(name, low, high)}'
+        )
+
+
+def _advice(name: str, low: str, high: str) -> str:
+    advice = f'pip install "{name}>={low},<{high}"'
+    if name == 'mmcv':
+        advice += ' (or mmcv-lite, which needs no compiler; uninstall the one before the other)'
+    return advice
+
+
+def _installed_version(name: str) -> str | None:
+    """The version of a package or of its fork, without importing it; None if not installed."""
+    for distribution in (name, f'onedl-{name}'):
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
