@@ -1,0 +1,187 @@
+"""Weights of QKFormer's public release, renamed to this zoo's names."""
+
+import argparse
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Each family is told by a key that only it has; the rest of its keys must then all be known.
+_FAMILIES = {
+    'imagenet': ('patch_embed1.proj2_conv.weight', 'stage3.0.attn.q_conv.weight'),
+    'cifar': ('patch_embed1.proj1_conv.weight', 'stage3.0.ssa.q_conv.weight'),
+    'events': ('patch_embed1.proj3_conv.weight', 'stage2.0.ssa.q_conv.weight'),
+}
+# Units of the patch embeddings: the release's names, by family and stage.
+_EMBEDS = {
+    'imagenet': (('proj', 'proj1', 'proj2'), ('proj3', 'proj4'), ('proj3', 'proj4')),
+    'cifar': (('proj', 'proj1'), ('proj3', 'proj4'), ('proj3', 'proj4')),
+    'events': (('proj', 'proj1', 'proj2', 'proj3'), ('proj', 'proj4')),
+}
+_ATTENTION = {'q': 'attention.query', 'k': 'attention.key', 'v': 'attention.value'}
+_KINDS = {'conv': 'conv', 'bn': 'norm', 'lif': 'neuron'}
+
+
+class UnknownCheckpointError(ValueError):
+    """The file is not one of QKFormer's released forms."""
+
+
+def family_of(keys: Mapping[str, object] | set[str]) -> str:
+    """Tells the family of a released state dict from its keys alone.
+
+    Args:
+        keys (Mapping | set): Released names.
+
+    Returns:
+        str: ``imagenet`` (HST-10), ``cifar`` (HST-4) or ``events`` (HST-2).
+
+    Raises:
+        UnknownCheckpointError: The keys are those of no family.
+    """
+    found = [family for family, marks in _FAMILIES.items() if all(mark in keys for mark in marks)]
+    if len(found) != 1:
+        raise UnknownCheckpointError(
+            f'these keys are of no released QKFormer family ({", ".join(_FAMILIES)}); the first '
+            f'are {list(keys)[:4]}'
+        )
+    return found[0]
+
+
+def rename(name: str, family: str) -> str:
+    """Maps a released name (of a parameter, buffer or neuron) to this zoo's.
+
+    Args:
+        name (str): Released name without ``module.``, e.g. ``stage1.0.tssa.q_conv.weight`` or
+            ``stage1.0.tssa.q_lif``.
+        family (str): See :func:`family_of`.
+
+    Returns:
+        str: Name in an ``ImageClassifier`` with a ``QKFormer`` and a ``SpikingClsHead``.
+
+    Raises:
+        UnknownCheckpointError: The family has no such name.
+    """
+    new = _rename_head(name) or _rename_embed(name, family) or _rename_block(name)
+    if new is None:
+        raise UnknownCheckpointError(f'{name!r} is not a name of the {family} family')
+    return new
+
+
+def _rename_head(name: str) -> str | None:
+    match = re.fullmatch(r'head\.(weight|bias)', name)
+    return f'head.fc.{match[1]}' if match else None
+
+
+def _rename_embed(name: str, family: str) -> str | None:
+    match = re.fullmatch(r'patch_embed(\d)\.(\w+)_(conv|bn|lif)(\.\w+)?', name)
+    if match is None or not 1 <= int(match[1]) <= len(_EMBEDS[family]):
+        return None
+    stage, unit, kind, leaf = (int(match[1]) - 1, match[2], _KINDS[match[3]], match[4] or '')
+    units = _EMBEDS[family][stage]
+    if unit == 'proj_res':
+        place = 'shortcut'
+    elif unit in units:
+        place = f'convs.{units.index(unit)}'
+    else:
+        return None
+    return f'backbone.stages.{stage}.embed.{place}.{kind}{leaf}'
+
+
+def _rename_block(name: str) -> str | None:
+    match = re.fullmatch(
+        r'stage(\d)\.(\d+)\.(tssa|ssa|attn|mlp)\.(\w+?)_(conv|bn|lif)(\.\w+)?', name
+    )
+    if match is None:
+        return None
+    block = f'backbone.stages.{int(match[1]) - 1}.blocks.{match[2]}'
+    part, unit, kind, leaf = match[3], match[4], match[5], match[6] or ''
+    if part == 'mlp':
+        layer = {'fc1': 'fc1', 'mlp1': 'fc1', 'fc2': 'fc2', 'mlp2': 'fc2'}.get(unit)
+        if layer is None:
+            return None
+        if (layer, kind) == ('fc2', 'lif'):
+            return f'{block}.mlp_neuron'
+        return f'{block}.mlp.{layer}.{_KINDS[kind]}{leaf}'
+    if (unit, kind) == ('attn', 'lif'):
+        return f'{block}.attention.{"mask_neuron" if part == "tssa" else "product_neuron"}'
+    if unit == 'proj':
+        if kind == 'lif':
+            return f'{block}.attention_neuron'
+        return f'{block}.attention.proj.{_KINDS[kind]}{leaf}'
+    if unit in _ATTENTION and not (unit == 'v' and part == 'tssa'):
+        return f'{block}.{_ATTENTION[unit]}.{_KINDS[kind]}{leaf}'
+    return None
+
+
+def convert_state_dict(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Renames a released state dict; 1-D convolutions become 1 x 1 convolutions.
+
+    Args:
+        released (Mapping[str, Tensor]): Released names (``module.`` allowed) to tensors.
+
+    Returns:
+        dict[str, Tensor]: State dict of an ``ImageClassifier`` of this zoo.
+
+    Raises:
+        UnknownCheckpointError: A key is unknown, a value is no tensor, or two keys are the same.
+    """
+    released = {name.removeprefix('module.'): value for name, value in released.items()}
+    family = family_of(released)
+    converted: dict[str, Tensor] = {}
+    for name, value in released.items():
+        if not isinstance(value, Tensor):
+            raise UnknownCheckpointError(f'{name!r} is {type(value).__name__}: expected a tensor')
+        new = rename(name, family)
+        if new in converted:
+            raise UnknownCheckpointError(f'{name!r} names {new!r} a second time')
+        converted[new] = value.unsqueeze(-1) if value.dim() == 3 else value
+    return converted
+
+
+def load_released(path: str | Path, use_ema: bool = False) -> Mapping[str, Tensor]:
+    """Reads a released file without running any code that it may hold.
+
+    Known forms: ``{'model': ...}`` (ImageNet, events), timm's ``{'state_dict': ...}`` with or
+    without ``state_dict_ema`` (CIFAR), or a bare state dict.
+
+    Args:
+        path (str | Path): The file.
+        use_ema (bool): Whether to take ``state_dict_ema``. Defaults to False.
+
+    Returns:
+        Mapping[str, Tensor]: The released state dict.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnknownCheckpointError: It does not load safely, or has none of these forms.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such file')
+    numpy_scalars = [np.dtype, np.ndarray, *{type(np.dtype(c)) for c in 'bBhHiIlLqQefd?'}]
+    scalar = np.float64(0).__reduce__()[0]
+    reconstruct = np.zeros(1).__reduce__()[0]
+    try:
+        with torch.serialization.safe_globals(
+            [argparse.Namespace, scalar, reconstruct, *numpy_scalars]
+        ):
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise UnknownCheckpointError(
+            f'{path}: not a checkpoint that loads safely: {error}'
+        ) from error
+    if not isinstance(content, Mapping):
+        raise UnknownCheckpointError(
+            f'{path}: holds {type(content).__name__}: expected a state dict, or a dict with one'
+        )
+    if use_ema:
+        if 'state_dict_ema' not in content:
+            raise UnknownCheckpointError(f"{path}: has no 'state_dict_ema'")
+        return content['state_dict_ema']
+    for key in ('model', 'state_dict'):
+        if isinstance(content.get(key), Mapping):
+            return content[key]
+    return content

@@ -1,0 +1,27 @@
+"""The one place where the time axis is merged into the batch and split off again (time-major)."""
+
+import torch
+from torch import Tensor
+
+
+def merge_time(x: Tensor) -> Tensor:
+    """``[T, B, ...] -> [T*B, ...]``; row ``t * B + b`` is step t of sample b."""
+    return x.flatten(0, 1)
+
+
+def split_time(x: Tensor, time_steps: int) -> Tensor:
+    """``[T*B, ...] -> [T, B, ...]``."""
+    return x.unflatten(0, (time_steps, -1))
+
+
+def wide_dtype(x: Tensor) -> torch.dtype:
+    """Type in which counts of spikes are summed: float32 for half precision, else that of ``x``.
+
+    float16 is exact for integers up to 2048 only, fewer than the tokens of a feature map.
+    """
+    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+
+
+def firing_rates(x: Tensor) -> Tensor:
+    """Mean over time of a spike train, ``[T, B, ...] -> [B, ...]``."""
+    return x.mean(0, dtype=wide_dtype(x))

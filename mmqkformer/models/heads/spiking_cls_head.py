@@ -1,0 +1,105 @@
+"""Linear classifier on spikes or rates, with losses on the mean or on every time step."""
+
+import torch
+from mmengine.registry import MODELS
+from mmpretrain.models.heads import ClsHead
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...layers.time import firing_rates, wide_dtype
+
+
+@MODELS.register_module()
+class SpikingClsHead(ClsHead):
+    """Mean over tokens, linear layer, mean over time (paper, Eq. 15).
+
+    Takes rates ``[B, C, H, W]`` (or, behind a pooling neck, ``[B, C]``) or spikes
+    ``[T, B, C, H, W]`` of the last stage. From spikes it also gives logits for each time step and,
+    with ``loss_on='steps'``, the temporal efficient training loss (TET, arXiv 2202.11946):
+    ``(1 - w) mean_t CE(O[t], y) + w mean_t MSE(O[t], target)``, w = ``mse_weight``.
+
+    Args:
+        num_classes (int): Number of classes.
+        in_channels (int): Channels of the features.
+        loss_on (str): ``mean``, the loss of the mean logits, or ``steps``, the mean of the losses
+            of every time step. Defaults to ``mean``.
+        mse_weight (float): Weight w of TET's regularising term, in [0, 1). Defaults to 0.0.
+        mse_target (float): Logit that the term pulls to. Defaults to 1.0.
+        init_cfg (dict | list[dict]): Initialisation. Defaults to a truncated normal of std 0.02.
+        **kwargs: Arguments of mmpretrain's ``ClsHead``: ``loss``, ``topk``, ``cal_acc``.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        loss_on: str = 'mean',
+        mse_weight: float = 0.0,
+        mse_target: float = 1.0,
+        init_cfg: dict | list[dict] | None = None,
+        **kwargs,
+    ) -> None:
+        if init_cfg is None:
+            init_cfg = dict(type='TruncNormal', layer='Linear', mean=0.0, std=0.02, bias=0.0)
+        super().__init__(init_cfg=init_cfg, **kwargs)
+        if num_classes < 1:
+            raise ValueError(f'head.num_classes={num_classes!r}: expected at least 1')
+        if loss_on not in ('mean', 'steps'):
+            raise ValueError(f"head.loss_on={loss_on!r}: expected 'mean' or 'steps'")
+        if not 0.0 <= mse_weight < 1.0 or (mse_weight and loss_on == 'mean'):
+            raise ValueError(
+                f"head.mse_weight={mse_weight!r}: expected 0, or below 1 with loss_on='steps'"
+            )
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.loss_on = loss_on
+        self.mse_weight = mse_weight
+        self.mse_target = mse_target
+        self.fc = nn.Linear(in_channels, num_classes)
+
+    def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Features of the last stage, averaged over the tokens: ``[B, C]`` or ``[T, B, C]``."""
+        x = feats[-1].as_subclass(torch.Tensor)
+        if x.dim() in (4, 5):
+            x = x.flatten(-2).mean(-1, dtype=wide_dtype(x))
+        if x.dim() not in (2, 3) or x.size(-1) != self.in_channels:
+            raise ValueError(
+                f'head.in_channels={self.in_channels}: the features have shape '
+                f'{list(feats[-1].shape)}'
+            )
+        return x
+
+    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Logits ``[B, num_classes]``, the mean over time."""
+        x = self.pre_logits(feats)
+        return self.fc(firing_rates(x) if x.dim() == 3 else x)
+
+    def forward_steps(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Logits of every time step, ``[T, B, num_classes]``; needs spikes.
+
+        Raises:
+            ValueError: The features are rates.
+        """
+        x = self.pre_logits(feats)
+        if x.dim() != 3:
+            raise ValueError(
+                f'logits of every time step need spikes, got features {list(feats[-1].shape)}: '
+                f"set backbone.out='spikes'"
+            )
+        return self.fc(x)
+
+    def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs) -> dict:
+        """Losses by name; ``kwargs`` go to the loss module."""
+        if self.loss_on == 'mean':
+            return super().loss(feats, data_samples, **kwargs)
+        steps = self.forward_steps(feats)
+        losses = self._get_loss(steps.flatten(0, 1), data_samples * steps.size(0), **kwargs)
+        if self.mse_weight:
+            target = torch.full_like(steps, self.mse_target)
+            losses['loss'] = losses['loss'] * (1.0 - self.mse_weight)
+            losses['loss_mse'] = F.mse_loss(steps, target) * self.mse_weight
+        return losses

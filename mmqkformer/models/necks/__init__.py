@@ -1,0 +1,5 @@
+"""Necks."""
+
+from .peds_neck import PEDSNeck
+
+__all__ = ['PEDSNeck']

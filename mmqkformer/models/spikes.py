@@ -1,0 +1,42 @@
+"""Spike features that tell a layer made for images why it cannot take them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# What the stock necks and heads of mmpretrain, mmdet and mmsegmentation do first to a feature map.
+_IMAGE_LAYERS = {
+    F.adaptive_avg_pool2d,
+    F.avg_pool2d,
+    F.batch_norm,
+    F.interpolate,
+    F.linear,
+    F.max_pool2d,
+    F.adaptive_max_pool2d,
+    torch.conv2d,
+    torch.conv_transpose2d,
+}
+
+
+class SpikeFeatures(Tensor):
+    """Spikes ``[T, B, C, H, W]`` of a backbone with ``out='spikes'``.
+
+    A plain tensor for everything but the layers that take images ``[B, C, H, W]``, which would
+    fail on it, or take time for the batch, with a message that names no cause.
+    """
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        if func in _IMAGE_LAYERS and isinstance(args[0], SpikeFeatures) and args[0].dim() == 5:
+            raise ValueError(
+                f"backbone.out='spikes' gives features [T, B, C, H, W], here "
+                f'{list(args[0].shape)}, to a layer ({func.__name__}) that takes [B, C, H, W]: '
+                f"set backbone.out='rates', or use a spiking neck or head "
+                f'(PEDSNeck, SpikingClsHead)'
+            )
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
