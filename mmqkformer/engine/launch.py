@@ -1,0 +1,266 @@
+"""What ``tools/train.py`` and ``tools/test.py`` share: from a command line to a runner."""
+
+import argparse
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import CheckpointLoader, Runner
+from torch import nn
+
+WORLD_SIZE_VARIABLES = {
+    'pytorch': 'WORLD_SIZE',
+    'slurm': 'SLURM_NTASKS',
+    'mpi': 'OMPI_COMM_WORLD_SIZE',
+}
+SHOWN_KEYS = 6
+
+
+def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that training and testing have in common.
+
+    Args:
+        parser (argparse.ArgumentParser): Parser of the script.
+    """
+    parser.add_argument('--work-dir', help='folder of logs, checkpoints and metrics')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--no-pin-memory', action='store_true', help='load batches into pageable memory'
+    )
+    parser.add_argument(
+        '--no-persistent-workers', action='store_true', help='start the workers anew every epoch'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='overrides of the config, key=value; a list is key="[a,b]" or key=a,b',
+    )
+    parser.add_argument('--launcher', choices=['none', *WORLD_SIZE_VARIABLES], default='none')
+    # torch.distributed.launch passes --local_rank before PyTorch 2.0 and --local-rank since
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config of a command line and merge the common arguments into it.
+
+    Args:
+        args (argparse.Namespace): ``config`` and the arguments of :func:`add_launch_arguments`.
+
+    Returns:
+        Config: The config, with ``work_dir`` set: from the arguments, else from the config, else
+        ``work_dirs/<name of the config>``.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    for split in ('train', 'val', 'test'):
+        if cfg.get(f'{split}_dataloader') is not None:
+            _complete_dataloader(cfg[f'{split}_dataloader'], args)
+    return cfg
+
+
+def _complete_dataloader(dataloader: dict, args: argparse.Namespace) -> None:
+    """Set what a loader leaves open; workers can only persist where there are any."""
+    dataloader.setdefault('collate_fn', dict(type='default_collate'))
+    dataloader.setdefault('pin_memory', torch.cuda.is_available())
+    dataloader.setdefault('persistent_workers', True)
+    if args.no_pin_memory:
+        dataloader['pin_memory'] = False
+    if args.no_persistent_workers or not dataloader.get('num_workers', 0):
+        dataloader['persistent_workers'] = False
+
+
+def scale_learning_rate(cfg: Config) -> None:
+    """Scale the learning rate by the effective batch, in place.
+
+    ``lr x (world size x loader batch x accumulative_counts) / auto_scale_lr.base_batch_size``.
+    mmengine's own scaling, which leaves the accumulation out, is switched off.
+
+    Args:
+        cfg (Config): Config; nothing is done unless its ``auto_scale_lr.enable`` is true.
+
+    Raises:
+        ValueError: If scaling is asked for and ``auto_scale_lr.base_batch_size`` is not a
+            positive number.
+    """
+    scaling = cfg.get('auto_scale_lr') or {}
+    if not scaling.get('enable', False):
+        return
+    base = scaling.get('base_batch_size')
+    if not isinstance(base, int) or base < 1:
+        raise ValueError(
+            f'auto_scale_lr.base_batch_size={base!r}: expected the number of samples per '
+            'optimizer step that optim_wrapper.optimizer.lr is meant for'
+        )
+    world = _world_size(cfg.launcher)
+    loader = cfg.train_dataloader.batch_size
+    accumulation = cfg.optim_wrapper.get('accumulative_counts', 1)
+    ratio = world * loader * accumulation / base
+    optimizer = cfg.optim_wrapper.optimizer
+    print_log(
+        f'learning rate {optimizer.lr:g} -> {optimizer.lr * ratio:g}: an optimizer step takes '
+        f'{world} processes x {loader} samples x {accumulation} micro-batches, the base is {base}',
+        logger='current',
+    )
+    optimizer.lr *= ratio
+    scaling['enable'] = False
+
+
+def _world_size(launcher: str) -> int:
+    """The number of processes; the runner makes the process group only later."""
+    return 1 if launcher == 'none' else int(os.environ[WORLD_SIZE_VARIABLES[launcher]])
+
+
+def adapt_to_cpu(cfg: Config) -> None:
+    """Make a config run where there is no CUDA device; with one, nothing is done.
+
+    The stock AMP wrapper becomes ``CPUAmpOptimWrapper`` with bfloat16. For more processes than
+    one, the process group is made here with gloo (the runner would set a CUDA device) and the
+    model is wrapped without device ids.
+
+    Args:
+        cfg (Config): Config, changed in place.
+
+    Raises:
+        ValueError: If ``launcher`` is neither ``none`` nor ``pytorch``.
+    """
+    if torch.cuda.is_available():
+        return
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') == 'AmpOptimWrapper':
+        wrapper.update(type='CPUAmpOptimWrapper', dtype='bfloat16')
+        wrapper.pop('loss_scale', None)  # bfloat16 has the exponent range of float32
+    if cfg.launcher == 'none':
+        return
+    if cfg.launcher != 'pytorch':
+        raise ValueError(f"launcher={cfg.launcher!r}: expected 'pytorch' or 'none' without CUDA")
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner that a config asks for, adapted to the machine.
+
+    Args:
+        cfg (Config): Config of :func:`load_config`.
+
+    Returns:
+        Runner: ``cfg.runner_type`` or mmengine's ``Runner``.
+    """
+    adapt_to_cpu(cfg)
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def checkpoint_to_resume(cfg: Config) -> str | None:
+    """The checkpoint that a resumed run will start from.
+
+    Args:
+        cfg (Config): Config with ``resume`` set.
+
+    Returns:
+        str | None: ``load_from``, else the one that ``last_checkpoint`` in the work directory
+        names, else None: the run starts from scratch.
+    """
+    if cfg.get('load_from') is not None:
+        return cfg.load_from
+    pointer = Path(cfg.work_dir) / 'last_checkpoint'
+    return pointer.read_text().strip() if pointer.is_file() else None
+
+
+def check_checkpoint(model: nn.Module, path: str) -> None:
+    """Check that a checkpoint holds exactly a model's weights.
+
+    mmengine loads what fits and leaves the rest at its random values. Batch counts of
+    BatchNorm may be missing; nothing else may differ.
+
+    Args:
+        model (nn.Module): Model, possibly wrapped (data parallel, test-time augmentation).
+        path (str): Checkpoint file, or any address that mmengine can load.
+
+    Raises:
+        FileNotFoundError: If ``path`` is no file and no address.
+        ValueError: If the file holds anything but plain data, or if keys are missing, unexpected
+            or of another shape; the error names them.
+    """
+    source = _shapes(read_state_dict(path))
+    target = _shapes(_unwrap(model).state_dict())
+    missing = [k for k in target.keys() - source if not k.endswith('num_batches_tracked')]
+    unexpected = source.keys() - target
+    reshaped = [
+        f'{k} {source[k]} instead of {target[k]}'
+        for k in source.keys() & target
+        if source[k] != target[k]
+    ]
+    faults = {'missing': missing, 'unexpected': unexpected, 'of another shape': reshaped}
+    if any(faults.values()):
+        lines = [f'\n  {len(v)} {kind}: {_shorten(v)}' for kind, v in faults.items() if v]
+        raise ValueError(
+            f'checkpoint {path!r} does not fit the model of the config; keys' + ''.join(lines)
+        )
+
+
+def read_state_dict(path: str) -> dict:
+    """Read the weights of a checkpoint without running anything that it contains.
+
+    Args:
+        path (str): Checkpoint file, or any address that mmengine can load.
+
+    Returns:
+        dict: Weights by key, without the prefix ``module.``; those of a local file are mapped,
+        not read, until they are used.
+
+    Raises:
+        FileNotFoundError: If ``path`` is no file and no address.
+        ValueError: If the file holds anything but plain data.
+    """
+    try:
+        if Path(path).is_file():
+            mapped = zipfile.is_zipfile(path)  # PyTorch's older format cannot be mapped
+            checkpoint = torch.load(path, 'cpu', weights_only=True, mmap=mapped)
+        elif '://' in path:
+            checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        else:
+            raise FileNotFoundError(f'checkpoint {path!r}: no such file')
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f'checkpoint {path!r}: expected plain tensors, which load with weights_only=True; '
+            'a released checkpoint is converted by tools/model_converters/qkformer_to_mm.py '
+            f'({str(error).splitlines()[0]})'
+        ) from error
+    state_dict = checkpoint.get('state_dict', checkpoint)
+    return {key.removeprefix('module.'): value for key, value in state_dict.items()}
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def _shapes(state_dict: dict) -> dict:
+    return {k: tuple(v.shape) for k, v in state_dict.items() if isinstance(v, torch.Tensor)}
+
+
+def _shorten(keys) -> str:
+    shown = sorted(keys)
+    more = f' and {len(shown) - SHOWN_KEYS} more' if len(shown) > SHOWN_KEYS else ''
+    return ', '.join(shown[:SHOWN_KEYS]) + more

@@ -1,0 +1,56 @@
+"""Make a training checkpoint ready for others: weights and classes only, a hash in its name."""
+
+import argparse
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('src', help='training checkpoint')
+    parser.add_argument('dst', help='file to write; the hash goes before its suffix')
+    return parser.parse_args()
+
+
+def publish(src: str, dst: str) -> Path:
+    """Write the weights of a checkpoint to ``<dst>-<first 8 digits of the sha256>.pth``.
+
+    Optimizer, schedulers, messages and the second set of weights of an averaging hook are left
+    out. ``state_dict`` is kept as it was saved: with averaging those are the averaged weights,
+    the ones that validation saw.
+
+    Args:
+        src (str): Checkpoint of the runner, read with ``weights_only=True``.
+        dst (str): Where to write.
+
+    Returns:
+        Path: The written file.
+    """
+    checkpoint = torch.load(src, map_location='cpu', weights_only=True)
+    if 'state_dict' not in checkpoint:
+        raise ValueError(f'{src}: expected a checkpoint of the runner, with a key state_dict')
+    meta = checkpoint.get('meta', {})
+    published = {
+        'state_dict': checkpoint['state_dict'],
+        'meta': {k: meta[k] for k in ('dataset_meta', 'epoch', 'iter') if k in meta},
+    }
+    dst = Path(dst)
+    dst.parent.mkdir(parents=True, exist_ok=True)
+    partial = dst.with_name(f'.partial-{dst.name}')
+    torch.save(published, partial)
+    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+    target = dst.with_name(f'{dst.stem}-{digest[:8]}.pth')
+    os.replace(partial, target)
+    return target
+
+
+def main() -> None:
+    args = parse_args()
+    print(f'published {publish(args.src, args.dst)}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,108 @@
+"""Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
+
+import argparse
+import os
+from copy import deepcopy
+from pathlib import Path
+
+import mmengine
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
+from mmengine.evaluator import DumpResults
+
+from mmqkformer.datasets.layout import check_data_root
+from mmqkformer.engine import launch
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Test a checkpoint')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    launch.add_launch_arguments(parser)
+    parser.add_argument('--out', help='file to write metrics or predictions to')
+    parser.add_argument(
+        '--out-item',
+        choices=['metrics', 'pred'],
+        help='what to write: metrics (.json) or predictions (.pkl, the default)',
+    )
+    parser.add_argument('--show-dir', help='folder to draw predictions into')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--interval', type=int, default=1, help='draw one sample in so many')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation: the config's tta_model and tta_pipeline, or else the mean "
+        'of the scores of the image and its mirror image',
+    )
+    args = parser.parse_args()
+    if args.out_item is not None and args.out is None:
+        parser.error('--out-item needs --out')
+    if args.out and args.out_item != 'metrics' and not args.out.endswith(('.pkl', '.pickle')):
+        parser.error(f'--out {args.out}: predictions are written to a .pkl file')
+    return args
+
+
+def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
+    """Switch the visualization hook on."""
+    cfg.merge_from_dict(
+        dict(
+            default_hooks=dict(
+                visualization=dict(
+                    type='VisualizationHook',
+                    enable=True,
+                    show=args.show,
+                    wait_time=args.wait_time,
+                    out_dir=args.show_dir,
+                    interval=args.interval,
+                )
+            )
+        )
+    )
+
+
+def augment_at_test_time(cfg: Config) -> None:
+    """Wrap the model for test-time augmentation, mirroring unless the config says otherwise."""
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    if 'tta_pipeline' not in cfg:
+        mirror = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
+        augmentation = dict(type='TestTimeAug', transforms=[mirror, [pipeline[-1]]])
+        cfg.tta_pipeline = [*deepcopy(pipeline[:-1]), augmentation]
+    cfg.setdefault('tta_model', dict(type='mmpretrain.AverageClsScoreTTA'))
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = launch.load_config(args)
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.show or args.show_dir is not None:
+        draw_predictions(cfg, args)
+    if args.tta:
+        augment_at_test_time(cfg)
+    check_data_root(cfg, ('test_dataloader',))
+
+    runner = launch.build_runner(cfg)
+    launch.check_checkpoint(runner.model, args.checkpoint)
+    if args.out is None:
+        runner.test()
+        return
+    # both formats are told by the suffix, so the temporary name keeps it
+    out = Path(args.out)
+    partial = out.with_name(f'.partial-{out.name}')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if args.out_item != 'metrics':
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(partial)))
+    metrics = runner.test()
+    if is_main_process():
+        if args.out_item == 'metrics':
+            mmengine.dump(metrics, partial)
+        os.replace(partial, out)
+
+
+if __name__ == '__main__':
+    main()
