@@ -4,7 +4,7 @@ Importing this package registers everything in mmengine's root registries, so th
 resolve in every scope, and makes the models known to mmpretrain's hub where it is installed.
 """
 
-# ruff: noqa: E402, I001 - the check must come before the first import of OpenMMLab
+# ruff: noqa: E402 - the check must come before the first import of OpenMMLab
 from .version import __version__, check_dependencies
 
 check_dependencies()

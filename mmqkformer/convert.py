@@ -1,6 +1,7 @@
 """Weights of QKFormer's public release, renamed to this zoo's names."""
 
 import argparse
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +46,7 @@ def family_of(keys: Mapping[str, object] | set[str]) -> str:
     if len(found) != 1:
         raise UnknownCheckpointError(
             f'these keys are of no released QKFormer family ({", ".join(_FAMILIES)}); the first '
-            f'are {list(keys)[:4]}'
+            f'are {sorted(keys)[:3]}'
         )
     return found[0]
 
@@ -128,13 +129,12 @@ def convert_state_dict(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         UnknownCheckpointError: A key is unknown, a value is no tensor, or two keys are the same.
     """
-    released = {name.removeprefix('module.'): value for name, value in released.items()}
-    family = family_of(released)
+    family = family_of({name.removeprefix('module.') for name in released})
     converted: dict[str, Tensor] = {}
     for name, value in released.items():
         if not isinstance(value, Tensor):
             raise UnknownCheckpointError(f'{name!r} is {type(value).__name__}: expected a tensor')
-        new = rename(name, family)
+        new = rename(name.removeprefix('module.'), family)
         if new in converted:
             raise UnknownCheckpointError(f'{name!r} names {new!r} a second time')
         converted[new] = value.unsqueeze(-1) if value.dim() == 3 else value
@@ -185,3 +185,35 @@ def load_released(path: str | Path, use_ema: bool = False) -> Mapping[str, Tenso
         if isinstance(content.get(key), Mapping):
             return content[key]
     return content
+
+
+def convert_file(source: str | Path, target: str | Path, use_ema: bool = False) -> str:
+    """Converts a released file to a checkpoint of this zoo.
+
+    Args:
+        source (str | Path): See :func:`load_released`.
+        target (str | Path): File to write, under a temporary name first.
+        use_ema (bool): See :func:`load_released`. Defaults to False.
+
+    Returns:
+        str: The family, see :func:`family_of`.
+
+    Raises:
+        UnknownCheckpointError: The source is no released checkpoint; nothing is written.
+    """
+    released = load_released(source, use_ema)
+    try:
+        state_dict = convert_state_dict(released)
+    except UnknownCheckpointError as error:
+        raise UnknownCheckpointError(f'{source}: {error}') from error
+    family = family_of({name.removeprefix('module.') for name in released})
+    meta = {'source': Path(source).name, 'family': family}
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f'.{target.name}.{os.getpid()}.part')
+    try:
+        torch.save({'meta': meta, 'state_dict': state_dict}, partial)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return family

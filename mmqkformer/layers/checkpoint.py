@@ -11,18 +11,20 @@ from torch.utils.checkpoint import checkpoint
 @contextmanager
 def _running_statistics_kept(module: nn.Module) -> Iterator[None]:
     """Lets BatchNorm normalise by the batch without a second update of its running statistics."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
     norms = [
-        m
-        for m in module.modules()
-        if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
+        (norm, norm.momentum, norm.num_batches_tracked.clone())
+        for norm in norms
+        if norm.track_running_stats
     ]
-    for norm in norms:
-        norm.track_running_stats = False
+    for norm, _, _ in norms:
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, batches in norms:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(batches)
 
 
 def checkpointed(module: Callable[..., Tensor], *args) -> Tensor:

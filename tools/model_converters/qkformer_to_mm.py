@@ -1,0 +1,27 @@
+"""Convert a checkpoint of QKFormer's public release to this zoo."""
+
+import argparse
+import sys
+
+from mmqkformer.convert import UnknownCheckpointError, convert_file
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('src', help='released checkpoint, of any of its three forms')
+    parser.add_argument('dst', help='file to write')
+    parser.add_argument('--ema', action='store_true', help='take the EMA weights of a timm file')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        family = convert_file(args.src, args.dst, use_ema=args.ema)
+    except (FileNotFoundError, UnknownCheckpointError) as error:
+        sys.exit(f'error: {error}')
+    print(f'{args.dst}: {family} family')
+
+
+if __name__ == '__main__':
+    main()
