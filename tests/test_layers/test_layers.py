@@ -136,9 +136,7 @@ def test_peds_halves_any_size(size, pool, residual):
 
 def test_peds_pools_where_it_is_told():
     for pool, expected in (('first', [True, False]), ('last', [False, True])):
-        layer = MODELS.build(
-            dict(type='PEDS', in_channels=4, embed_dims=6, pool=pool, **COMMON)
-        )
+        layer = MODELS.build(dict(type='PEDS', in_channels=4, embed_dims=6, pool=pool, **COMMON))
         assert [conv.pool is not None for conv in layer.convs] == expected
 
 

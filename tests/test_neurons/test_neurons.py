@@ -40,7 +40,9 @@ def run(neuron, x):
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('detach_reset', [True, False])
-@pytest.mark.parametrize(('v_threshold', 'v_reset'), [(1.0, 0.0), (0.5, 0.0), (1.2, -0.3), (1, None)])
+@pytest.mark.parametrize(
+    ('v_threshold', 'v_reset'), [(1.0, 0.0), (0.5, 0.0), (1.2, -0.3), (1, None)]
+)
 @pytest.mark.parametrize('backend', ['torch', 'spikingjelly'])
 @pytest.mark.parametrize('name', NEURONS)
 def test_equals_spikingjelly(name, backend, v_threshold, v_reset, detach_reset, dtype):

@@ -26,8 +26,10 @@ class SpikingClsHead(ClsHead):
             of every time step. Defaults to ``mean``.
         mse_weight (float): Weight w of TET's regularising term, in [0, 1). Defaults to 0.0.
         mse_target (float): Logit that the term pulls to. Defaults to 1.0.
-        init_cfg (dict | list[dict]): Initialisation. Defaults to a truncated normal of std 0.02.
-        **kwargs: Arguments of mmpretrain's ``ClsHead``: ``loss``, ``topk``, ``cal_acc``.
+        loss (dict | None): Config of the loss. Defaults to None, mmpretrain's cross-entropy.
+        init_cfg (dict | list[dict] | None): Initialisation. Defaults to None, a truncated normal
+            of std 0.02.
+        **kwargs: Arguments of mmpretrain's ``ClsHead``: ``topk``, ``cal_acc``.
 
     Raises:
         ValueError: A value is out of range.
@@ -40,12 +42,16 @@ class SpikingClsHead(ClsHead):
         loss_on: str = 'mean',
         mse_weight: float = 0.0,
         mse_target: float = 1.0,
+        loss: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
         **kwargs,
     ) -> None:
         if init_cfg is None:
             init_cfg = dict(type='TruncNormal', layer='Linear', mean=0.0, std=0.02, bias=0.0)
-        super().__init__(init_cfg=init_cfg, **kwargs)
+        if loss is None:
+            # With its scope, so that the head also builds in others
+            loss = dict(type='mmpretrain.CrossEntropyLoss')
+        super().__init__(loss=loss, init_cfg=init_cfg, **kwargs)
         if num_classes < 1:
             raise ValueError(f'head.num_classes={num_classes!r}: expected at least 1')
         if loss_on not in ('mean', 'steps'):
