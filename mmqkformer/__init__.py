@@ -9,9 +9,9 @@ from .version import __version__, check_dependencies
 
 check_dependencies()
 
-from . import datasets, engine, layers, models, neurons
+from . import analysis, datasets, engine, layers, models, neurons
 from .hub import register_model_index
 
 register_model_index()
 
-__all__ = ['__version__', 'datasets', 'engine', 'layers', 'models', 'neurons']
+__all__ = ['__version__', 'analysis', 'datasets', 'engine', 'layers', 'models', 'neurons']

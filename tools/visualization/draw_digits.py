@@ -1,0 +1,107 @@
+"""Draw the digits that a model was tested on, its predictions and its Q-K token masks."""
+
+import argparse
+import os
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import SubFigure
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, DefaultScope
+from mmpretrain.apis import get_model
+from torch import Tensor
+
+import mmqkformer  # noqa: F401
+from mmqkformer.analysis import record_token_masks
+
+RIGHT, WRONG = '#1b7f4d', '#c0392b'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of the model')
+    parser.add_argument('checkpoint', help='trained weights')
+    parser.add_argument('--out', default='digits.png', help='picture to write')
+    parser.add_argument('--sample', type=int, default=0, help='test image whose masks are drawn')
+    return parser.parse_args()
+
+
+def draw_predictions(figure: SubFigure, images: list, labels: list[int], scores: Tensor) -> None:
+    """A grid of test images, every mistake among them first."""
+    predicted = scores.argmax(1).tolist()
+    mistakes = [i for i, (p, y) in enumerate(zip(predicted, labels)) if p != y]
+    rest = [i for i in range(len(labels)) if i not in set(mistakes)]
+    shown = (mistakes + rest)[:40]
+    right = len(labels) - len(mistakes)
+    figure.suptitle(
+        f'{right} of {len(labels)} test images right ({100 * right / len(labels):.2f} %); '
+        f'mistakes first: prediction (label)'
+    )
+    axes = figure.subplots(4, 10)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, i in zip(axes.flat, shown):
+        axis.imshow(images[i][..., 0], cmap='gray_r')
+        wrong = predicted[i] != labels[i]
+        axis.set_title(
+            f'{predicted[i]} ({labels[i]})' if wrong else str(predicted[i]),
+            color=WRONG if wrong else RIGHT,
+            fontsize=9,
+            pad=2,
+        )
+
+
+def draw_masks(figure: SubFigure, image: Tensor, masks: dict[str, Tensor], sample: int) -> None:
+    """Rows: attentions; columns: time steps. Brightness: share of the heads that pass a token."""
+    time_steps = next(iter(masks.values())).size(0)
+    figure.suptitle(
+        f'Q-K token masks of test image {sample} over time: share of the heads that let a token pass'
+    )
+    axes = figure.subplots(len(masks), time_steps + 1, squeeze=False)
+    for row, (name, mask) in zip(axes, masks.items()):
+        row[0].imshow(image[..., 0], cmap='gray_r')
+        row[0].set_title(f'{name.replace(".blocks.", ".")}\n{mask.size(2)} heads', fontsize=8)
+        for t, axis in enumerate(row[1:]):
+            drawn = axis.imshow(mask[t, 0].mean(0), vmin=0, vmax=1, cmap='viridis')
+            axis.set_title(f't = {t + 1}', fontsize=9)
+        for axis in row:
+            axis.set_xticks([])
+            axis.set_yticks([])
+    figure.colorbar(drawn, ax=axes, shrink=0.7)
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    model = get_model(cfg, pretrained=args.checkpoint)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    if not 0 <= args.sample < len(dataset):
+        raise SystemExit(f'--sample {args.sample}: expected 0 to {len(dataset) - 1}')
+    images = [dataset.get_data_info(i)['img'] for i in range(len(dataset))]
+    labels = dataset.get_gt_labels().tolist()
+    with torch.no_grad():
+        results = model.test_step(pseudo_collate([dataset[i] for i in range(len(dataset))]))
+    scores = torch.stack([result.pred_score for result in results])
+    one = pseudo_collate([dataset[args.sample]])
+    masks = record_token_masks(model.backbone, lambda: model.test_step(one))
+
+    figure = plt.figure(figsize=(11, 9), layout='constrained')
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 0.9])
+    draw_predictions(top, images, labels, scores)
+    draw_masks(bottom, images[args.sample], masks, args.sample)
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f'.{out.name}.part')
+    figure.savefig(partial, dpi=120, format=out.suffix.lstrip('.') or 'png')
+    os.replace(partial, out)
+    print(f'picture: {out}')
+
+
+if __name__ == '__main__':
+    main()
