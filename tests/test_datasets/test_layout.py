@@ -1,0 +1,66 @@
+"""A missing data set is told before anything is built."""
+
+import pytest
+from mmengine.config import Config
+
+from mmqkformer.datasets.layout import check_data_root
+
+
+def loader(**dataset):
+    return Config(dict(train_dataloader=dict(dataset=dataset)))
+
+
+def check(cfg):
+    check_data_root(cfg, ('train_dataloader', 'val_dataloader'))
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'layout'),
+    [
+        (dict(type='ImageNet', split='train'), 'n01440764_10026.JPEG'),
+        (dict(type='mmpretrain.CIFAR10', download=False), 'data_batch_1 ... data_batch_5'),
+        (dict(type='CIFAR100', download=False), 'cifar-100-python'),
+        (dict(type='CustomDataset', data_prefix='train'), 'class_a'),
+    ],
+)
+def test_missing_root_shows_the_layout(tmp_path, dataset, layout):
+    root = str(tmp_path / 'none')
+    with pytest.raises(FileNotFoundError) as error:
+        check(loader(data_root=root, **dataset))
+    message = str(error.value)
+    assert message.startswith(f'train_dataloader.dataset.data_root={root!r}: {root} does not exist')
+    assert layout in message
+
+
+def test_unknown_data_set_names_key_and_value(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"data_root='none': none does not exist$"):
+        check(loader(type='CocoDataset', data_root='none'))
+
+
+def test_missing_split_and_annotation_are_named(tmp_path):
+    dataset = dict(type='ImageNet', data_root=str(tmp_path), split='train')
+    with pytest.raises(FileNotFoundError, match=rf'{tmp_path}/train does not exist'):
+        check(loader(**dataset))
+    (tmp_path / 'train').mkdir()
+    check(loader(**dataset))
+    with pytest.raises(FileNotFoundError, match=rf'{tmp_path}/meta/train\.txt does not exist'):
+        check(loader(ann_file='meta/train.txt', **dataset))
+
+
+def test_wrapped_data_sets_are_looked_into():
+    inner = dict(type='CustomDataset', data_root='none')
+    wrapped = dict(type='RepeatDataset', times=2, dataset=dict(type='Concat', datasets=[inner]))
+    with pytest.raises(FileNotFoundError, match=r'dataset\.dataset\.datasets\[0\]\.data_root'):
+        check(loader(**wrapped))
+
+
+@pytest.mark.parametrize(
+    'dataset',
+    [
+        dict(type='Digits', split='train'),
+        dict(type='CIFAR10', data_root='none'),
+        dict(type='ImageNet', data_root='s3://bucket/imagenet', split='train'),
+    ],
+)
+def test_what_needs_no_folder_passes(dataset):
+    check(loader(**dataset))

@@ -1,0 +1,142 @@
+"""tools/train.py and tools/test.py, on the CPU."""
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+
+
+def last_scalars(work_dir):
+    """The last line of each kind in the newest log of a run."""
+    path = max(work_dir.rglob('scalars.json'))
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_training_writes_checkpoints_and_validates(trained):
+    _, work_dir = trained
+    assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_2.pth')
+    assert any('accuracy/top1' in line for line in last_scalars(work_dir))
+
+
+def test_testing_prints_and_writes_metrics(trained, run_tool, tmp_path):
+    config, work_dir = trained
+    out = tmp_path / 'new' / 'metrics.json'
+    run_tool('test.py', config, work_dir / 'epoch_2.pth', '--out', out, '--out-item', 'metrics')
+    assert 0 <= json.loads(out.read_text())['accuracy/top1'] <= 100
+    assert [path.name for path in out.parent.iterdir()] == ['metrics.json']
+
+
+def test_predictions_are_written_and_drawn(trained, run_tool, tmp_path):
+    config, work_dir = trained
+    out = tmp_path / 'predictions.pkl'
+    drawn = tmp_path / 'drawn'
+    run_tool('test.py', config, work_dir / 'epoch_2.pth', '--out', out, '--show-dir', drawn)
+    assert out.stat().st_size > 0
+    assert len(list(drawn.rglob('*.png'))) == 8
+
+
+def test_mirrored_images_at_test_time(trained, run_tool, tmp_path):
+    config, work_dir = trained
+    out = tmp_path / 'metrics.json'
+    arguments = ('--tta', '--amp', '--out', out, '--out-item', 'metrics')
+    run_tool('test.py', config, work_dir / 'epoch_2.pth', *arguments)
+    assert 'accuracy/top1' in json.loads(out.read_text())
+
+
+def test_mixed_precision_on_the_cpu_is_bfloat16(make_config, run_tool):
+    config = make_config()
+    run_tool(
+        'train.py', config, '--amp', '--no-validate', '--cfg-options', 'train_cfg.max_epochs=1'
+    )
+    work_dir = config.parent / 'work_dir'
+    saved = Config.fromfile(work_dir / 'tiny.py')
+    assert saved.optim_wrapper.type == 'CPUAmpOptimWrapper'
+    assert saved.optim_wrapper.dtype == 'bfloat16'
+    assert not any('accuracy/top1' in line for line in last_scalars(work_dir))
+
+
+def test_resume_goes_on_from_the_last_checkpoint(make_config, run_tool):
+    config = make_config()
+    work_dir = config.parent / 'work_dir'
+    run_tool('train.py', config, '--cfg-options', 'train_cfg.max_epochs=1')
+    run_tool('train.py', config, '--resume')
+    epochs = [line['epoch'] for line in last_scalars(work_dir) if 'loss' in line]
+    assert set(epochs) == {2}
+    assert (work_dir / 'epoch_2.pth').is_file()
+
+
+def test_resume_without_a_checkpoint_starts_anew(make_config, run_tool):
+    config = make_config()
+    run_tool('train.py', config, '--resume', '--cfg-options', 'train_cfg.max_epochs=1')
+    assert (config.parent / 'work_dir' / 'epoch_1.pth').is_file()
+
+
+def test_learning_rate_follows_the_effective_batch(make_config, run_tool):
+    config = make_config()
+    options = ('train_cfg.max_epochs=1', 'optim_wrapper.accumulative_counts=2')
+    run_tool('train.py', config, '--auto-scale-lr', '--cfg-options', *options)
+    rates = [line['lr'] for line in last_scalars(config.parent / 'work_dir') if 'lr' in line]
+    assert rates[0] == pytest.approx(1e-3 * 4 * 2 / 64)
+
+
+def test_workers_persist_where_there_are_any(make_config, run_tool):
+    config = make_config()
+    options = ('train_cfg.max_epochs=1', 'train_dataloader.num_workers=1')
+    run_tool('train.py', config, '--no-validate', '--cfg-options', *options)
+    saved = Config.fromfile(config.parent / 'work_dir' / 'tiny.py')
+    assert saved.train_dataloader.persistent_workers
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_foreign_checkpoint_is_refused_by_key(trained, run_tool, tmp_path, tool):
+    config, work_dir = trained
+    checkpoint = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
+    state_dict = checkpoint['state_dict']
+    state_dict['head.other.weight'] = state_dict.pop('head.fc.weight')
+    state_dict['head.fc.bias'] = torch.zeros(5)
+    foreign = tmp_path / 'foreign.pth'
+    torch.save(checkpoint, foreign)
+    arguments = ('--resume', foreign) if tool == 'train.py' else (foreign,)
+    with pytest.raises(ValueError, match='does not fit the model') as error:
+        run_tool(tool, config, *arguments)
+    assert '1 missing: head.fc.weight' in str(error.value)
+    assert '1 unexpected: head.other.weight' in str(error.value)
+    assert 'head.fc.bias (5,) instead of (2,)' in str(error.value)
+
+
+def test_missing_checkpoint_is_named(trained, run_tool, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'none\.pth'):
+        run_tool('test.py', trained[0], tmp_path / 'none.pth')
+
+
+@pytest.mark.parametrize('content', [b'not a checkpoint', b''])
+def test_unreadable_checkpoint_is_named(trained, run_tool, tmp_path, content):
+    path = tmp_path / 'broken.pth'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r'broken\.pth.*expected plain tensors'):
+        run_tool('test.py', trained[0], path)
+
+
+def test_checkpoint_with_code_is_refused(trained, run_tool, tmp_path):
+    path = tmp_path / 'pickled.pth'
+    torch.save({'state_dict': {}, 'code': Config()}, path)
+    with pytest.raises(ValueError, match=r'pickled\.pth.*expected plain tensors'):
+        run_tool('test.py', trained[0], path)
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_missing_data_root_is_named(make_config, trained, run_tool, tool):
+    config = make_config(("/data'", "/elsewhere'"))
+    arguments = (trained[1] / 'epoch_2.pth',) if tool == 'test.py' else ()
+    loader = tool.removesuffix('.py')
+    with pytest.raises(FileNotFoundError, match=rf'{loader}_dataloader\.dataset\.data_root='):
+        run_tool(tool, config, *arguments)
+
+
+@pytest.mark.parametrize('arguments', [('--out-item', 'metrics'), ('--out', 'scores.json')])
+def test_output_arguments_that_make_no_sense(trained, run_tool, arguments, capsys):
+    config, work_dir = trained
+    with pytest.raises(SystemExit):
+        run_tool('test.py', config, work_dir / 'epoch_2.pth', *arguments)
+    assert '--out' in capsys.readouterr().err.splitlines()[-1]
