@@ -201,7 +201,8 @@ def check_checkpoint(model: nn.Module, path: str) -> None:
         ValueError: If the file holds anything but plain data, or if keys are missing, unexpected
             or of another shape; the error names them.
     """
-    source = _shapes(read_state_dict(path))
+    checkpoint = read_checkpoint(path)
+    source = _shapes(checkpoint.get('state_dict', checkpoint))
     target = _shapes(_unwrap(model).state_dict())
     missing = [k for k in target.keys() - source if not k.endswith('num_batches_tracked')]
     unexpected = source.keys() - target
@@ -218,15 +219,14 @@ def check_checkpoint(model: nn.Module, path: str) -> None:
         )
 
 
-def read_state_dict(path: str) -> dict:
-    """Read the weights of a checkpoint without running anything that it contains.
+def read_checkpoint(path: str) -> dict:
+    """Read a checkpoint without running anything that it contains.
 
     Args:
         path (str): Checkpoint file, or any address that mmengine can load.
 
     Returns:
-        dict: Weights by key, without the prefix ``module.``; those of a local file are mapped,
-        not read, until they are used.
+        dict: The checkpoint; tensors of a local file are mapped, not read, until they are used.
 
     Raises:
         FileNotFoundError: If ``path`` is no file and no address.
@@ -235,19 +235,15 @@ def read_state_dict(path: str) -> dict:
     try:
         if Path(path).is_file():
             mapped = zipfile.is_zipfile(path)  # PyTorch's older format cannot be mapped
-            checkpoint = torch.load(path, 'cpu', weights_only=True, mmap=mapped)
-        elif '://' in path:
-            checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-        else:
-            raise FileNotFoundError(f'checkpoint {path!r}: no such file')
+            return torch.load(path, 'cpu', weights_only=True, mmap=mapped)
+        if '://' in str(path):
+            return CheckpointLoader.load_checkpoint(path, map_location='cpu')
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
             f'checkpoint {path!r}: expected plain tensors, which load with weights_only=True; '
-            'a released checkpoint is converted by tools/model_converters/qkformer_to_mm.py '
-            f'({str(error).splitlines()[0]})'
+            'a released checkpoint is converted by tools/model_converters/qkformer_to_mm.py'
         ) from error
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    return {key.removeprefix('module.'): value for key, value in state_dict.items()}
+    raise FileNotFoundError(f'checkpoint {path!r}: no such file')
 
 
 def _unwrap(model: nn.Module) -> nn.Module:
@@ -257,7 +253,8 @@ def _unwrap(model: nn.Module) -> nn.Module:
 
 
 def _shapes(state_dict: dict) -> dict:
-    return {k: tuple(v.shape) for k, v in state_dict.items() if isinstance(v, torch.Tensor)}
+    tensors = {k: v for k, v in state_dict.items() if isinstance(v, torch.Tensor)}
+    return {k.removeprefix('module.'): tuple(v.shape) for k, v in tensors.items()}
 
 
 def _shorten(keys) -> str:

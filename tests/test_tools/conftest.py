@@ -64,6 +64,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1),
 )
 custom_hooks = [dict(type='PlainCheckpointHook')]
+visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 """
 
 
@@ -79,7 +80,7 @@ def make_config(tmp_path_factory):
                 mkdir_or_exist(folder / 'data' / split / name)
                 for i in range(count):
                     image = random.integers(0, 128, (16, 16, 3)) + 127 * label
-                    path = folder / 'data' / split / name / f'{i}.png'
+                    path = folder / 'data' / split / name / f'{name}_{i}.png'
                     Image.fromarray(image.astype(np.uint8)).save(path)
         text = CONFIG.format(name=uuid.uuid4().hex, folder=folder)
         for old, new in replacements:

@@ -1,6 +1,7 @@
 """tools/train.py and tools/test.py, on the CPU."""
 
 import json
+from argparse import Namespace
 
 import pytest
 import torch
@@ -120,7 +121,7 @@ def test_unreadable_checkpoint_is_named(trained, run_tool, tmp_path, content):
 
 def test_checkpoint_with_code_is_refused(trained, run_tool, tmp_path):
     path = tmp_path / 'pickled.pth'
-    torch.save({'state_dict': {}, 'code': Config()}, path)
+    torch.save({'state_dict': {}, 'code': Namespace()}, path)
     with pytest.raises(ValueError, match=r'pickled\.pth.*expected plain tensors'):
         run_tool('test.py', trained[0], path)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from mmqkformer.engine.launch import read_checkpoint
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -23,13 +25,13 @@ def publish(src: str, dst: str) -> Path:
     the ones that validation saw.
 
     Args:
-        src (str): Checkpoint of the runner, read with ``weights_only=True``.
+        src (str): Checkpoint of the runner.
         dst (str): Where to write.
 
     Returns:
         Path: The written file.
     """
-    checkpoint = torch.load(src, map_location='cpu', weights_only=True)
+    checkpoint = read_checkpoint(src)
     if 'state_dict' not in checkpoint:
         raise ValueError(f'{src}: expected a checkpoint of the runner, with a key state_dict')
     meta = checkpoint.get('meta', {})

@@ -1,0 +1,102 @@
+"""Two gloo processes under torchrun."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+GRADIENTS = """
+import sys
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_rank
+from mmpretrain.structures import DataSample
+from mmqkformer.engine import launch
+
+cfg = Config.fromfile(sys.argv[1])
+cfg.launcher = 'pytorch'
+torch.set_default_dtype(torch.float64)
+model = launch.build_runner(cfg).model
+model.module.load_state_dict(torch.load(sys.argv[2], weights_only=True))
+model.eval()
+images, labels = torch.load(sys.argv[3], weights_only=True)
+mine = slice(4 * get_rank(), 4 * get_rank() + 4)
+samples = [DataSample().set_gt_label(label) for label in labels[mine]]
+losses = model(images[mine], samples, mode='loss')
+losses['loss'].backward()
+if get_rank() == 0:
+    grads = {name: p.grad for name, p in model.module.named_parameters()}
+    torch.save(grads, sys.argv[4])
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
+
+
+def run(*command, **variables):
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable, **variables}
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_test(make_config, tmp_path):
+    config = make_config()
+    work_dir = config.parent / 'work_dir'
+    options = ('train_cfg.max_epochs=1', 'optim_wrapper.accumulative_counts=2')
+    train = (TOOLS / 'dist_train.sh', config, 2, '--auto-scale-lr', '--amp', '--cfg-options')
+    run('bash', *train, *options, PORT=free_port())
+    (scalars,) = work_dir.rglob('scalars.json')
+    lines = [json.loads(line) for line in scalars.read_text().splitlines()]
+    # 16 images make 2 iterations of 2 x 4; 2 x 4 x 2 images make an optimizer step
+    assert [line['step'] for line in lines if 'loss' in line] == [1, 2]
+    assert lines[0]['lr'] == 1e-3 * 16 / 64
+
+    out = tmp_path / 'metrics.json'
+    test = (TOOLS / 'dist_test.sh', config, work_dir / 'epoch_1.pth', 2)
+    run('bash', *test, '--out', out, '--out-item', 'metrics', PORT=free_port())
+    validated = next(line['accuracy/top1'] for line in lines if 'accuracy/top1' in line)
+    assert json.loads(out.read_text())['accuracy/top1'] == validated
+
+
+def test_gradients_of_two_processes_are_those_of_the_joint_batch(make_config, tmp_path):
+    config = make_config()
+    # float64: rounding depends on the batch's size, and a spike may not
+    model = MODELS.build(Config.fromfile(config).model).double()
+    images = torch.randn(8, 3, 16, 16, dtype=torch.float64)
+    labels = torch.randint(2, (8,))
+    torch.save(model.state_dict(), tmp_path / 'weights.pth')
+    torch.save((images, labels), tmp_path / 'batch.pth')
+    script = tmp_path / 'gradients.py'
+    script.write_text(GRADIENTS)
+    files = (tmp_path / name for name in ('weights.pth', 'batch.pth', 'gradients.pth'))
+    launcher = (sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', 2)
+    run(*launcher, '--master_port', free_port(), script, config, *files)
+
+    model.eval()
+    samples = [DataSample().set_gt_label(label) for label in labels]
+    model(images, samples, mode='loss')['loss'].backward()
+    expected = {name: p.grad for name, p in model.named_parameters()}
+    assert any(grad.abs().max() > 1e-3 for grad in expected.values())
+    gradients = torch.load(tmp_path / 'gradients.pth', weights_only=True)
+    torch.testing.assert_close(gradients, expected, rtol=1e-9, atol=1e-12)
