@@ -9,6 +9,7 @@ import mmengine
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
 
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.engine import launch
@@ -73,6 +74,20 @@ def augment_at_test_time(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
+def test_and_write(runner: Runner, out: Path, item: str | None) -> None:
+    """Test, and write the metrics or the predictions."""
+    # both formats are told by the suffix, so the temporary name keeps it
+    partial = out.with_name(f'.partial-{out.name}')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if item != 'metrics':
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(partial)))
+    metrics = runner.test()
+    if is_main_process():
+        if item == 'metrics':
+            mmengine.dump(metrics, partial)
+        os.replace(partial, out)
+
+
 def main() -> None:
     args = parse_args()
     cfg = launch.load_config(args)
@@ -90,18 +105,9 @@ def main() -> None:
     launch.check_checkpoint(runner.model, args.checkpoint)
     if args.out is None:
         runner.test()
-        return
-    # both formats are told by the suffix, so the temporary name keeps it
-    out = Path(args.out)
-    partial = out.with_name(f'.partial-{out.name}')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if args.out_item != 'metrics':
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(partial)))
-    metrics = runner.test()
-    if is_main_process():
-        if args.out_item == 'metrics':
-            mmengine.dump(metrics, partial)
-        os.replace(partial, out)
+    else:
+        test_and_write(runner, Path(args.out), args.out_item)
+    launch.leave_process_group()
 
 
 if __name__ == '__main__':

@@ -39,13 +39,14 @@ def main() -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
         cfg.merge_from_dict(dict(auto_scale_lr=dict(enable=True)))
-    launch.scale_learning_rate(cfg)
     check_data_root(cfg, ('train_dataloader', 'val_dataloader'))
 
     runner = launch.build_runner(cfg)
-    if cfg.get('resume') and (checkpoint := launch.checkpoint_to_resume(cfg)):
-        launch.check_checkpoint(runner.model, checkpoint)
+    launch.scale_learning_rate(runner)
+    if checkpoint := launch.checkpoint_to_start_from(cfg):
+        launch.check_checkpoint(runner.model, checkpoint, partial=not cfg.get('resume'))
     runner.train()
+    launch.leave_process_group()
 
 
 if __name__ == '__main__':

@@ -8,17 +8,11 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import CheckpointLoader, Runner
 from torch import nn
 
-WORLD_SIZE_VARIABLES = {
-    'pytorch': 'WORLD_SIZE',
-    'slurm': 'SLURM_NTASKS',
-    'mpi': 'OMPI_COMM_WORLD_SIZE',
-}
 SHOWN_KEYS = 6
 
 
@@ -42,7 +36,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
         action=DictAction,
         help='overrides of the config, key=value; a list is key="[a,b]" or key=a,b',
     )
-    parser.add_argument('--launcher', choices=['none', *WORLD_SIZE_VARIABLES], default='none')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch.distributed.launch passes --local_rank before PyTorch 2.0 and --local-rank since
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
@@ -81,47 +75,6 @@ def _complete_dataloader(dataloader: dict, args: argparse.Namespace) -> None:
         dataloader['pin_memory'] = False
     if args.no_persistent_workers or not dataloader.get('num_workers', 0):
         dataloader['persistent_workers'] = False
-
-
-def scale_learning_rate(cfg: Config) -> None:
-    """Scale the learning rate by the effective batch, in place.
-
-    ``lr x (world size x loader batch x accumulative_counts) / auto_scale_lr.base_batch_size``.
-    mmengine's own scaling, which leaves the accumulation out, is switched off.
-
-    Args:
-        cfg (Config): Config; nothing is done unless its ``auto_scale_lr.enable`` is true.
-
-    Raises:
-        ValueError: If scaling is asked for and ``auto_scale_lr.base_batch_size`` is not a
-            positive number.
-    """
-    scaling = cfg.get('auto_scale_lr') or {}
-    if not scaling.get('enable', False):
-        return
-    base = scaling.get('base_batch_size')
-    if not isinstance(base, int) or base < 1:
-        raise ValueError(
-            f'auto_scale_lr.base_batch_size={base!r}: expected the number of samples per '
-            'optimizer step that optim_wrapper.optimizer.lr is meant for'
-        )
-    world = _world_size(cfg.launcher)
-    loader = cfg.train_dataloader.batch_size
-    accumulation = cfg.optim_wrapper.get('accumulative_counts', 1)
-    ratio = world * loader * accumulation / base
-    optimizer = cfg.optim_wrapper.optimizer
-    print_log(
-        f'learning rate {optimizer.lr:g} -> {optimizer.lr * ratio:g}: an optimizer step takes '
-        f'{world} processes x {loader} samples x {accumulation} micro-batches, the base is {base}',
-        logger='current',
-    )
-    optimizer.lr *= ratio
-    scaling['enable'] = False
-
-
-def _world_size(launcher: str) -> int:
-    """The number of processes; the runner makes the process group only later."""
-    return 1 if launcher == 'none' else int(os.environ[WORLD_SIZE_VARIABLES[launcher]])
 
 
 def adapt_to_cpu(cfg: Config) -> None:
@@ -170,23 +123,65 @@ def build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
-def checkpoint_to_resume(cfg: Config) -> str | None:
-    """The checkpoint that a resumed run will start from.
+def scale_learning_rate(runner: Runner) -> None:
+    """Scale the learning rate of a runner that is about to train by its effective batch.
+
+    ``lr x (world size x loader batch x accumulative_counts) / auto_scale_lr.base_batch_size``.
+    It replaces mmengine's own scaling, which leaves the accumulation out.
 
     Args:
-        cfg (Config): Config with ``resume`` set.
+        runner (Runner): Runner of which nothing but the model is built; nothing is done unless
+            ``auto_scale_lr.enable`` is true in its config.
+
+    Raises:
+        ValueError: If scaling is asked for and ``auto_scale_lr.base_batch_size`` is not a
+            positive integer.
+    """
+    scaling = runner.auto_scale_lr or {}
+    if not scaling.get('enable', False):
+        return
+    runner.auto_scale_lr = None
+    base = scaling.get('base_batch_size')
+    if not isinstance(base, int) or base < 1:
+        raise ValueError(
+            f'auto_scale_lr.base_batch_size={base!r}: expected the number of samples per '
+            'optimizer step that optim_wrapper.optimizer.lr is meant for'
+        )
+    loader = runner.cfg.train_dataloader.batch_size
+    accumulation = runner.optim_wrapper.get('accumulative_counts', 1)
+    optimizer = runner.optim_wrapper['optimizer']
+    scaled = optimizer['lr'] * runner.world_size * loader * accumulation / base
+    runner.logger.info(
+        f'Learning rate {optimizer["lr"]:g} -> {scaled:g}: an optimizer step takes '
+        f'{runner.world_size} processes x {loader} samples x {accumulation} micro-batches, '
+        f'the base is {base}.'
+    )
+    optimizer['lr'] = scaled
+
+
+def leave_process_group() -> None:
+    """Close the process group: a process that ends with its threads running may be aborted."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def checkpoint_to_start_from(cfg: Config) -> str | None:
+    """The checkpoint that a training will resume, or take its first weights from.
+
+    Args:
+        cfg (Config): Config of :func:`load_config`.
 
     Returns:
-        str | None: ``load_from``, else the one that ``last_checkpoint`` in the work directory
-        names, else None: the run starts from scratch.
+        str | None: ``load_from``; else, if ``resume`` is set, the checkpoint that
+        ``last_checkpoint`` in the work directory names; else None.
     """
     if cfg.get('load_from') is not None:
         return cfg.load_from
     pointer = Path(cfg.work_dir) / 'last_checkpoint'
-    return pointer.read_text().strip() if pointer.is_file() else None
+    return pointer.read_text().strip() if cfg.get('resume') and pointer.is_file() else None
 
 
-def check_checkpoint(model: nn.Module, path: str) -> None:
+def check_checkpoint(model: nn.Module, path: str, partial: bool = False) -> None:
     """Check that a checkpoint holds exactly a model's weights.
 
     mmengine loads what fits and leaves the rest at its random values. Batch counts of
@@ -195,6 +190,8 @@ def check_checkpoint(model: nn.Module, path: str) -> None:
     Args:
         model (nn.Module): Model, possibly wrapped (data parallel, test-time augmentation).
         path (str): Checkpoint file, or any address that mmengine can load.
+        partial (bool): Whether it is enough that something fits, as when a trained backbone gets
+            a new classifier. Defaults to False.
 
     Raises:
         FileNotFoundError: If ``path`` is no file and no address.
@@ -206,13 +203,11 @@ def check_checkpoint(model: nn.Module, path: str) -> None:
     target = _shapes(_unwrap(model).state_dict())
     missing = [k for k in target.keys() - source if not k.endswith('num_batches_tracked')]
     unexpected = source.keys() - target
-    reshaped = [
-        f'{k} {source[k]} instead of {target[k]}'
-        for k in source.keys() & target
-        if source[k] != target[k]
-    ]
+    common = source.keys() & target
+    fitting = [k for k in common if source[k] == target[k]]
+    reshaped = [f'{k} {source[k]} instead of {target[k]}' for k in common.difference(fitting)]
     faults = {'missing': missing, 'unexpected': unexpected, 'of another shape': reshaped}
-    if any(faults.values()):
+    if any(faults.values()) and not (partial and fitting):
         lines = [f'\n  {len(v)} {kind}: {_shorten(v)}' for kind, v in faults.items() if v]
         raise ValueError(
             f'checkpoint {path!r} does not fit the model of the config; keys' + ''.join(lines)

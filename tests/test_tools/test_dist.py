@@ -37,6 +37,7 @@ losses['loss'].backward()
 if get_rank() == 0:
     grads = {name: p.grad for name, p in model.module.named_parameters()}
     torch.save(grads, sys.argv[4])
+launch.leave_process_group()
 """
 
 

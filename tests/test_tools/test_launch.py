@@ -1,5 +1,10 @@
 """What train.py and test.py share, case by case."""
 
+import argparse
+import copy
+import logging
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -23,35 +28,59 @@ def training(**settings):
     )
 
 
-@pytest.mark.parametrize(
-    ('launcher', 'variable'),
-    [('pytorch', 'WORLD_SIZE'), ('slurm', 'SLURM_NTASKS'), ('mpi', 'OMPI_COMM_WORLD_SIZE')],
-)
-def test_rate_is_that_of_the_base_at_the_base(monkeypatch, launcher, variable):
-    monkeypatch.setenv(variable, '8')
-    cfg = training(launcher=launcher, auto_scale_lr=dict(base_batch_size=512, enable=True))
-    launch.scale_learning_rate(cfg)
-    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1.2e-3)
+def runner_of(cfg, world_size=1):
+    """What scaling needs of a runner that has not begun to train."""
+    return SimpleNamespace(
+        cfg=cfg,
+        world_size=world_size,
+        optim_wrapper=copy.deepcopy(cfg.optim_wrapper),
+        auto_scale_lr=cfg.get('auto_scale_lr'),
+        logger=logging.getLogger(__name__),
+    )
 
 
-def test_rate_is_proportional_and_mmengine_does_not_scale_again():
+@pytest.mark.parametrize(('world_size', 'rate'), [(8, 1.2e-3), (1, 1.5e-4)])
+def test_rate_follows_the_effective_batch(world_size, rate):
+    runner = runner_of(training(auto_scale_lr=dict(base_batch_size=512, enable=True)), world_size)
+    launch.scale_learning_rate(runner)
+    assert runner.optim_wrapper['optimizer']['lr'] == pytest.approx(rate)
+
+
+def test_mmengine_does_not_scale_again_and_the_saved_config_keeps_its_rate():
     cfg = training(auto_scale_lr=dict(base_batch_size=512, enable=True))
-    launch.scale_learning_rate(cfg)
-    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1.2e-3 / 8)
-    assert cfg.auto_scale_lr.enable is False
+    runner = runner_of(cfg)
+    launch.scale_learning_rate(runner)
+    assert runner.auto_scale_lr is None
+    assert cfg.optim_wrapper.optimizer.lr == 1.2e-3
 
 
 @pytest.mark.parametrize('settings', [{}, dict(auto_scale_lr=dict(base_batch_size=512))])
 def test_rate_stays_unless_scaling_is_asked_for(settings):
-    cfg = training(**settings)
-    launch.scale_learning_rate(cfg)
-    assert cfg.optim_wrapper.optimizer.lr == 1.2e-3
+    runner = runner_of(training(**settings))
+    launch.scale_learning_rate(runner)
+    assert runner.optim_wrapper['optimizer']['lr'] == 1.2e-3
 
 
 @pytest.mark.parametrize('scaling', [dict(enable=True), dict(enable=True, base_batch_size=0)])
 def test_scaling_without_a_base_is_refused(scaling):
     with pytest.raises(ValueError, match=r'auto_scale_lr\.base_batch_size='):
-        launch.scale_learning_rate(training(auto_scale_lr=scaling))
+        launch.scale_learning_rate(runner_of(training(auto_scale_lr=scaling)))
+
+
+@pytest.mark.parametrize(
+    ('options', 'workers', 'persistent'),
+    [([], 0, False), ([], 2, True), (['--no-persistent-workers'], 2, False)],
+)
+def test_workers_persist_where_there_are_any(tmp_path, options, workers, persistent):
+    config = tmp_path / 'loader.py'
+    config.write_text(f'val_dataloader = dict(num_workers={workers}, persistent_workers=True)')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('config')
+    launch.add_launch_arguments(parser)
+    cfg = launch.load_config(parser.parse_args([str(config), '--no-pin-memory', *options]))
+    assert cfg.val_dataloader.persistent_workers is persistent
+    assert cfg.val_dataloader.pin_memory is False
+    assert cfg.work_dir == 'work_dirs/loader'
 
 
 def test_stock_mixed_precision_becomes_bfloat16_on_the_cpu(monkeypatch):
@@ -107,3 +136,14 @@ def test_long_lists_of_keys_are_cut(tmp_path):
     torch.save({f'{i}.weight': torch.ones(1) for i in range(20)}, tmp_path / 'many.pth')
     with pytest.raises(ValueError, match=r'20 unexpected: .* and 14 more'):
         launch.check_checkpoint(torch.nn.Identity(), str(tmp_path / 'many.pth'))
+
+
+def test_new_classifier_on_a_trained_backbone_fits_in_part(tmp_path):
+    old, new = (torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, n)) for n in (4, 5))
+    path = str(tmp_path / 'old.pth')
+    torch.save(old.state_dict(), path)
+    launch.check_checkpoint(new, path, partial=True)
+    with pytest.raises(ValueError, match='2 of another shape'):
+        launch.check_checkpoint(new, path)
+    with pytest.raises(ValueError, match='2 missing'):
+        launch.check_checkpoint(torch.nn.Linear(3, 2), path, partial=True)

@@ -81,14 +81,6 @@ def test_learning_rate_follows_the_effective_batch(make_config, run_tool):
     assert rates[0] == pytest.approx(1e-3 * 4 * 2 / 64)
 
 
-def test_workers_persist_where_there_are_any(make_config, run_tool):
-    config = make_config()
-    options = ('train_cfg.max_epochs=1', 'train_dataloader.num_workers=1')
-    run_tool('train.py', config, '--no-validate', '--cfg-options', *options)
-    saved = Config.fromfile(config.parent / 'work_dir' / 'tiny.py')
-    assert saved.train_dataloader.persistent_workers
-
-
 @pytest.mark.parametrize('tool', ['train.py', 'test.py'])
 def test_foreign_checkpoint_is_refused_by_key(trained, run_tool, tmp_path, tool):
     config, work_dir = trained

@@ -1,0 +1,63 @@
+"""The shell scripts: the commands that they put together."""
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+def command(script, *arguments, **variables):
+    """What a script would run, with ``echo`` in place of the interpreter."""
+    environment = {**os.environ, 'PYTHON': 'echo', **variables}
+    done = subprocess.run(
+        ['bash', TOOLS / script, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments'),
+    [('dist_train.sh', ['config.py']), ('dist_test.sh', ['config.py', 'weights.pth'])],
+)
+def test_torchrun_on_one_node_and_on_several(script, arguments):
+    tool = str(TOOLS / script.replace('dist_', '').replace('.sh', '.py'))
+    one = command(script, *arguments, '8', '--amp')
+    assert one[:2] == ['-m', 'torch.distributed.run']
+    assert {'--nnodes=1', '--nproc_per_node=8'} <= set(one)
+    assert one[-len(arguments) - 4 :] == [tool, *arguments, '--launcher', 'pytorch', '--amp']
+    node = dict(NNODES='4', NODE_RANK='3', MASTER_ADDR='10.0.0.1', PORT='12345')
+    expected = {'--nnodes=4', '--node_rank=3', '--master_addr=10.0.0.1', '--master_port=12345'}
+    assert expected <= set(command(script, *arguments, '8', **node))
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments'),
+    [
+        ('slurm_train.sh', ['config.py', '--work-dir', 'runs']),
+        ('slurm_test.sh', ['config.py', 'weights.pth']),
+    ],
+)
+def test_slurm(script, arguments, tmp_path):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\necho "$@"\n')
+    srun.chmod(srun.stat().st_mode | stat.S_IEXEC)
+    path = f'{tmp_path}:{os.environ["PATH"]}'
+    words = [word for word in arguments if word != '--work-dir']
+    slurm = command(
+        script, 'gpu', 'job', *words, '--amp', PATH=path, GPUS='16', SRUN_ARGS='--mem 9G'
+    )
+    assert {'--job-name=job', '--ntasks=16', '--gres=gpu:8', '--mem', '9G'} <= set(slurm)
+    assert slurm[-len(arguments) - 3 :] == [*arguments, '--launcher', 'slurm', '--amp']
+
+
+def test_missing_arguments_are_told():
+    with pytest.raises(subprocess.CalledProcessError):
+        command('dist_train.sh', 'config.py')
