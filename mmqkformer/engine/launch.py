@@ -61,14 +61,16 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     for split in ('train', 'val', 'test'):
-        if cfg.get(f'{split}_dataloader') is not None:
-            _complete_dataloader(cfg[f'{split}_dataloader'], args)
+        dataloader = cfg.get(f'{split}_dataloader')
+        if dataloader is not None:
+            if cfg.get('default_scope') == 'mmpretrain':  # detectors take lists of images
+                dataloader.setdefault('collate_fn', dict(type='default_collate'))
+            _complete_dataloader(dataloader, args)
     return cfg
 
 
 def _complete_dataloader(dataloader: dict, args: argparse.Namespace) -> None:
     """Set what a loader leaves open; workers can only persist where there are any."""
-    dataloader.setdefault('collate_fn', dict(type='default_collate'))
     dataloader.setdefault('pin_memory', torch.cuda.is_available())
     dataloader.setdefault('persistent_workers', True)
     if args.no_pin_memory:
