@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
 custom_imports = dict(imports=['mmqkformer'], allow_failed_imports=False)
 default_scope = 'mmpretrain'
-experiment_name = '{name}'
+experiment_name = '{{{{$EXPERIMENT:tiny}}}}'
 work_dir = '{folder}/work_dir'
 model = dict(
     type='ImageClassifier',
@@ -82,7 +82,7 @@ def make_config(tmp_path_factory):
                     image = random.integers(0, 128, (16, 16, 3)) + 127 * label
                     path = folder / 'data' / split / name / f'{name}_{i}.png'
                     Image.fromarray(image.astype(np.uint8)).save(path)
-        text = CONFIG.format(name=uuid.uuid4().hex, folder=folder)
+        text = CONFIG.format(folder=folder)
         for old, new in replacements:
             assert old in text
             text = text.replace(old, new)
@@ -95,10 +95,11 @@ def make_config(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def run_tool():
-    """Run ``tools/<name>`` as a script in this process."""
+    """Run ``tools/<name>`` as a script in this process, each time as an experiment of its own."""
 
     def run(name, *args):
         with pytest.MonkeyPatch.context() as patch:
+            patch.setenv('EXPERIMENT', uuid.uuid4().hex)
             patch.setattr(sys, 'argv', [name, *map(str, args)])
             runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
 
