@@ -1,5 +1,6 @@
 """The spiking transformer block and its drop path."""
 
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -33,7 +34,7 @@ class DropPath(nn.Module):
         return f'drop_prob={self.drop_prob:g}'
 
 
-class SpikingBlock(nn.Module):
+class SpikingBlock(BaseModule):
     """Attention and MLP, each in a residual branch, on ``[T, B, C, H, W]``.
 
     ``residual='add'`` (paper, Eq. 13 and 14): ``x = x + SN(f(x))``; spikes are added, so that the

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, ModuleList
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -16,13 +16,13 @@ from .arch import expand_arch
 _STAGE_KEYS = {'embed', 'block', 'channels', 'depth'}
 
 
-class SpikingStage(nn.Module):
+class SpikingStage(BaseModule):
     """A patch embedding and the blocks behind it."""
 
     def __init__(self, embed: nn.Module, blocks: Sequence[SpikingBlock], with_cp: bool) -> None:
         super().__init__()
         self.embed = embed
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = ModuleList(blocks)
         self.with_cp = with_cp
 
     def forward(self, x: Tensor, *stem_args: int) -> Tensor:
@@ -122,7 +122,7 @@ class QKFormer(BaseModule):
             raise ValueError(f'with_cp={with_cp!r}: expected a bool or one for each stage')
 
         common = dict(neuron=neuron, norm_cfg=norm_cfg, residual=residual)
-        self.stages = nn.ModuleList()
+        self.stages = ModuleList()
         self.strides: list[int] = []
         for i, stage in enumerate(stages):
             channels = stage['channels']

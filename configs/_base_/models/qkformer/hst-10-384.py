@@ -1,0 +1,15 @@
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(
+        type='QKFormer',
+        arch='hst-10-384',
+        time_steps=4,
+        neuron=dict(type='LIFNeuron', tau=2.0),
+    ),
+    head=dict(
+        type='SpikingClsHead',
+        num_classes=1000,
+        in_channels=384,
+        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+    ),
+)

@@ -1,0 +1,32 @@
+# 64 images per optimizer step on one GPU; the rate changes once per epoch. Mixup ends at epoch 200
+# (counted from 0, as the schedule is; the hook counts from 1). After the cosine of 400 epochs come
+# 10 more at the minimum.
+optim_wrapper = dict(
+    type='AmpOptimWrapper',
+    loss_scale='dynamic',
+    dtype='float16',
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.06),
+    # No decay of parameters with one axis or none (PLIF's time constants)
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        flat_decay_mult=0.0,
+        custom_keys={'neuron.w': dict(decay_mult=0.0)},
+    ),
+)
+param_scheduler = dict(
+    type='WarmupCosineLR',
+    warmup_start=1e-5,
+    warmup_epochs=20,
+    max_epochs=400,
+    eta_min=1e-5,
+    cosine_from='start',
+)
+train_cfg = dict(by_epoch=True, max_epochs=410, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+
+custom_hooks = [
+    dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=201, batch_augments=None)])
+]
+auto_scale_lr = dict(base_batch_size=64, enable=False)

@@ -1,0 +1,16 @@
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.06),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+)
+param_scheduler = dict(
+    type='WarmupCosineLR',
+    warmup_epochs=2,
+    max_epochs=20,
+    eta_min=1e-5,
+    convert_to_iter_based=True,
+)
+train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+
+auto_scale_lr = dict(base_batch_size=64, enable=False)

@@ -1,0 +1,9 @@
+_base_ = 'hst-4-384_1xb64_cifar100.py'
+
+model = dict(
+    backbone=dict(
+        arch=dict(
+            attentions=['QKTokenAttention', 'QKTokenAttention', 'QKChannelAttention'],
+        )
+    )
+)

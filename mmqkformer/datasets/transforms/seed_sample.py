@@ -1,0 +1,37 @@
+"""Augmentation as a function of seed, epoch and index."""
+
+from mmcv.transforms import BaseTransform
+from mmengine.registry import TRANSFORMS
+
+from ..samplers import SeededIndex
+from ..seeding import seed_everything
+
+
+@TRANSFORMS.register_module()
+class SeedSample(BaseTransform):
+    """Seeds Python, NumPy and PyTorch from (seed, epoch, index); the first of a train pipeline.
+
+    A sample is then augmented alike whatever the number of workers and whatever was loaded before,
+    in a resumed run as in an unbroken one. Needs ``train_dataloader.sampler.type='SeededSampler'``.
+    """
+
+    def __init__(self) -> None:
+        self._seeded = False
+
+    def transform(self, results: dict) -> dict:
+        """Seeds the generators and leaves the sample as it is.
+
+        Raises:
+            TypeError: The index brings no seed.
+        """
+        index = results.get('sample_idx')
+        if isinstance(index, SeededIndex):
+            self._seeded = True
+            seed_everything(index.seed, index.epoch, index)
+        elif not self._seeded:
+            raise TypeError(
+                'SeedSample: the index of the sample brings no seed; expected '
+                "train_dataloader.sampler.type='SeededSampler', directly on the data set"
+            )
+        # else: a replacement for a sample that was skipped, drawn by that sample's own stream
+        return results

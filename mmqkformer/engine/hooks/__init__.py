@@ -1,0 +1,16 @@
+"""Hooks: safe checkpoints, averages, seeds, and a stop at a non-finite loss."""
+
+from .atomic_checkpoint import AtomicCheckpointHook
+from .iteration_seed import IterationSeedHook
+from .non_finite_loss import NonFiniteLossError, NonFiniteLossHook
+from .optim_step_ema import OptimStepEMAHook
+from .plain_checkpoint import PlainCheckpointHook
+
+__all__ = [
+    'AtomicCheckpointHook',
+    'IterationSeedHook',
+    'NonFiniteLossError',
+    'NonFiniteLossHook',
+    'OptimStepEMAHook',
+    'PlainCheckpointHook',
+]

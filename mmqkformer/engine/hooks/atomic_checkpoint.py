@@ -1,0 +1,129 @@
+"""Checkpoints that are complete or not there, and never of half an optimizer step."""
+
+import os
+from collections import deque
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+
+def write_atomically(content: bytes, path: str | Path) -> None:
+    """Writes a file under a temporary name beside it, flushes it to disk and renames it."""
+    path = Path(path)
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        with open(partial, 'wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class AtomicLocalBackend(LocalBackend):
+    """mmengine's local files, written atomically and removed only on request."""
+
+    def __init__(self) -> None:
+        self.outdated: list[str] = []
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Writes a whole file or none."""
+        Path(filepath).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(obj, filepath)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Writes a whole text file or none."""
+        self.put(obj.encode(encoding), filepath)
+
+    def remove(self, filepath: str | Path) -> None:
+        """Notes a file, for :meth:`remove_outdated`."""
+        self.outdated.append(str(filepath))
+
+    def remove_outdated(self, kept: set[str]) -> None:
+        """Removes the noted files, except those that were written anew since."""
+        for path in self.outdated:
+            if path not in kept:
+                Path(path).unlink(missing_ok=True)
+        self.outdated.clear()
+
+
+register_backend('atomic', AtomicLocalBackend, force=True)
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, safe against a kill at any moment.
+
+    Every file is written under a temporary name and renamed; an older checkpoint is removed only
+    when its successor and the pointer ``last_checkpoint`` are on disk. Checkpoints are saved
+    between accumulation groups only, so that a resumed run repeats no micro-step and loses none.
+
+    Args:
+        **kwargs: Arguments of ``CheckpointHook``, for checkpoints on local disks.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs, backend_args=dict(backend='atomic'))
+
+    def before_train(self, runner: Runner) -> None:
+        """Checks that checkpoints fall between accumulation groups.
+
+        Raises:
+            ValueError: They would not; the message names the keys.
+        """
+        counts = runner.optim_wrapper._accumulative_counts
+        if self.by_epoch and isinstance(runner.train_loop, EpochBasedTrainLoop):
+            length = len(runner.train_dataloader)
+            if length % counts:
+                raise ValueError(
+                    f'len(train_dataloader)={length} is not a multiple of '
+                    f'optim_wrapper.accumulative_counts={counts}: set '
+                    f"train_dataloader.sampler=dict(type='SeededSampler', "
+                    f'multiple_of=<batch_size x accumulative_counts>)'
+                )
+        elif self.interval % counts and self.interval > 0:
+            raise ValueError(
+                f'default_hooks.checkpoint.interval={self.interval} iterations: expected a '
+                f'multiple of optim_wrapper.accumulative_counts={counts}'
+            )
+        super().before_train(runner)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            steps = [*self.keep_ckpt_ids, step]
+            for old in steps[: -self.max_keep_ckpts]:
+                name = self.filename_tmpl.format(old)
+                self.file_backend.remove(self.file_backend.join_path(self.out_dir, name))
+            self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        self.last_ckpt = path
+        runner.message_hub.update_info('last_ckpt', path)
+        runner.save_checkpoint(
+            self.out_dir,
+            self.filename_tmpl.format(step),
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            write_atomically(path.encode(), Path(runner.work_dir) / 'last_checkpoint')
+            self.file_backend.remove_outdated(kept={path, str(self.best_path)})
+
+    @property
+    def best_path(self) -> str | None:
+        """The best checkpoint so far, of a single metric."""
+        return getattr(self, 'best_ckpt_path', None)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        super()._save_best_checkpoint(runner, metrics)
+        if is_main_process():
+            self.file_backend.remove_outdated(kept={str(self.best_path)})
