@@ -49,7 +49,8 @@ def check_data_root(cfg: Config, loaders: Sequence[str]) -> None:
     """Check that the folders and annotation files of a config's data sets exist.
 
     Data sets without a ``data_root`` and those behind an address (``s3://...``) are left alone,
-    and so are CIFAR sets that will download themselves.
+    and so are those with ``download=True``. mmpretrain's CIFAR sets would download unasked; here
+    the config has to say so, because a machine without a network is better told the layout.
 
     Args:
         cfg (Config): Config of a training or a test.
@@ -81,9 +82,7 @@ def _check_dataset(key: str, dataset: dict) -> None:
     kind = dataset['type'] if isinstance(dataset['type'], str) else dataset['type'].__name__
     kind = kind.split('.')[-1]
     root = dataset.get('data_root')
-    if not root or '://' in root:
-        return
-    if kind in CIFAR_FOLDERS and dataset.get('download', True):
+    if not root or '://' in root or dataset.get('download', False):
         return
     folder = _image_folder(kind, dataset)
     needed = [Path(root), folder]
@@ -93,6 +92,8 @@ def _check_dataset(key: str, dataset: dict) -> None:
         if not path.exists():
             layout = LAYOUTS.get(kind, '').format(root=root, folder=folder)
             expected = f'; {kind} expects{layout}' if layout else ''
+            if kind in CIFAR_FOLDERS:
+                expected += f'\nor {key}.download=True, to download it'
             raise FileNotFoundError(f'{key}.data_root={root!r}: {path} does not exist{expected}')
 
 

@@ -18,8 +18,9 @@ def check(cfg):
     ('dataset', 'layout'),
     [
         (dict(type='ImageNet', split='train'), 'n01440764_10026.JPEG'),
-        (dict(type='mmpretrain.CIFAR10', download=False), 'data_batch_1 ... data_batch_5'),
-        (dict(type='CIFAR100', download=False), 'cifar-100-python'),
+        (dict(type='mmpretrain.CIFAR10'), 'data_batch_1 ... data_batch_5'),
+        (dict(type='CIFAR100'), 'cifar-100-python'),
+        (dict(type='CIFAR100'), 'or train_dataloader.dataset.download=True'),
         (dict(type='CustomDataset', data_prefix='train'), 'class_a'),
     ],
 )
@@ -58,7 +59,7 @@ def test_wrapped_data_sets_are_looked_into():
     'dataset',
     [
         dict(type='Digits', split='train'),
-        dict(type='CIFAR10', data_root='none'),
+        dict(type='CIFAR10', data_root='none', download=True),
         dict(type='ImageNet', data_root='s3://bucket/imagenet', split='train'),
     ],
 )
