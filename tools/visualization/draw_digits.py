@@ -60,7 +60,7 @@ def draw_masks(figure: SubFigure, image: Tensor, masks: dict[str, Tensor], sampl
     """Rows: attentions; columns: time steps. Brightness: share of the heads that pass a token."""
     time_steps = next(iter(masks.values())).size(0)
     figure.suptitle(
-        f'Q-K token masks of test image {sample} over time: share of the heads that let a token pass'
+        f'Q-K token masks of test image {sample} over time: share of heads that let a token pass'
     )
     axes = figure.subplots(len(masks), time_steps + 1, squeeze=False)
     for row, (name, mask) in zip(axes, masks.items()):
@@ -83,8 +83,8 @@ def main() -> None:
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
     if not 0 <= args.sample < len(dataset):
         raise SystemExit(f'--sample {args.sample}: expected 0 to {len(dataset) - 1}')
-    images = [dataset.get_data_info(i)['img'] for i in range(len(dataset))]
-    labels = dataset.get_gt_labels().tolist()
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    images, labels = [info['img'] for info in infos], [info['gt_label'] for info in infos]
     with torch.no_grad():
         results = model.test_step(pseudo_collate([dataset[i] for i in range(len(dataset))]))
     scores = torch.stack([result.pred_score for result in results])
