@@ -98,7 +98,7 @@ def adapt_to_cpu(cfg: Config) -> None:
     if wrapper.get('type') == 'AmpOptimWrapper':
         wrapper.update(type='CPUAmpOptimWrapper', dtype='bfloat16')
         wrapper.pop('loss_scale', None)  # bfloat16 has the exponent range of float32
-    if cfg.launcher == 'none':
+    if cfg.get('launcher', 'none') == 'none':
         return
     if cfg.launcher != 'pytorch':
         raise ValueError(f"launcher={cfg.launcher!r}: expected 'pytorch' or 'none' without CUDA")

@@ -43,7 +43,7 @@ class Line(BaseModel):
     def forward(self, inputs, mode='tensor'):
         if mode == 'loss':
             error = self.fc(inputs) - 2 * inputs
-            return dict(loss_square=error.square().mean(), loss_one=error.mean() * 0 + 1)
+            return dict(loss_square=error.square().mean(), loss_one=self.fc.bias.sum() * 0 + 1)
         return [self.fc(inputs)]
 
 

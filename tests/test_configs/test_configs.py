@@ -1,0 +1,280 @@
+"""Every config: exact parameters, a pipeline that runs, the recipe's optimizer and schedule."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
+from PIL import Image
+
+import mmqkformer  # noqa: F401
+from mmqkformer.datasets.samplers import SeededIndex
+from mmqkformer.engine.launch import adapt_to_cpu
+
+ROOT = Path(__file__).parents[2]
+PARAMETERS = {
+    'qkformer/hst-10-384_8xb64_in1k': 16_473_688,
+    'qkformer/hst-10-512_8xb64_in1k': 29_079_336,
+    'qkformer/hst-10-768_8xb64_in1k': 64_962_760,
+    'qkformer/hst-10-768-t1_8xb64_in1k': 64_962_760,
+    'qkformer/hst-10-768_in1k-288px': 64_962_760,
+    'qkformer/hst-10-768_8xb64_in1k-384px': 64_962_760,
+    'qkformer/hst-4-384_1xb64_cifar10': 6_706_234,
+    'qkformer/hst-4-384_1xb64_cifar100': 6_740_884,
+    'qkformer/hst-4-384-t1_1xb64_cifar100': 6_740_884,
+    'qkformer/hst-4-384-t2_1xb64_cifar100': 6_740_884,
+    'qkformer/hst-4-384-t6_1xb64_cifar100': 6_740_884,
+    'qkformer/hst-4-384-if_1xb64_cifar100': 6_740_884,
+    'qkformer/hst-4-384-plif_1xb64_cifar100': 6_740_919,
+    'qkformer/hst-4-384-qkca-ssa_1xb64_cifar100': 6_740_884,
+    'qkformer/hst-4-384-qkta-qkca_1xb64_cifar100': 6_444_436,
+    'qkformer/hst-3-128_1xb64_digits': 465_626,
+    'qkformer/release/hst-10-384_8xb64_in1k': 16_473_688,
+    'qkformer/release/hst-10-512_8xb64_in1k': 29_079_336,
+    'qkformer/release/hst-10-768_8xb72_in1k': 64_962_760,
+    'qkformer/release/hst-4-384_1xb64_cifar10': 6_706_234,
+    'qkformer/release/hst-4-384_1xb64_cifar100': 6_740_884,
+    'spikformer/spikformer-4-384_1xb128_cifar100': 9_359_380,
+    'spikformer/spikformer-4-384-peds_1xb128_cifar100': 9_789_652,
+}
+CONFIGS = sorted(
+    path.relative_to(ROOT / 'configs').with_suffix('').as_posix()
+    for path in (ROOT / 'configs').rglob('*.py')
+    if '_base_' not in path.parts
+)
+TRAINED = [name for name in CONFIGS if '288px' not in name]
+
+
+def load(name):
+    return Config.fromfile(ROOT / 'configs' / f'{name}.py')
+
+
+def effective_batch(name, cfg):
+    """Samples of an optimizer step, on the GPUs that the name says."""
+    gpus = int(name.rsplit('/')[-1].split('_')[1].split('xb')[0])
+    return gpus * cfg.train_dataloader.batch_size * cfg.optim_wrapper.get('accumulative_counts', 1)
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+def test_every_config_has_its_count():
+    assert sorted(PARAMETERS) == CONFIGS
+
+
+@pytest.mark.parametrize('name', PARAMETERS)
+def test_parameters(name):
+    model = MODELS.build(load(name).model)
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_names_tell_the_effective_batch(name):
+    cfg = load(name)
+    per_gpu = int(name.rsplit('/')[-1].split('xb')[1].split('_')[0])
+    sampler = cfg.train_dataloader.sampler
+    counts = cfg.optim_wrapper.get('accumulative_counts', 1)
+    assert cfg.train_dataloader.batch_size * counts == per_gpu == sampler.multiple_of
+    assert effective_batch(name, cfg) == cfg.auto_scale_lr.base_batch_size
+    assert cfg.param_scheduler.get('accumulative_counts', 1) == counts
+    assert cfg.train_dataloader.drop_last
+
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_no_decay_on_parameters_of_one_axis_or_none(name):
+    cfg = load(name)
+    adapt_to_cpu(cfg)
+    model = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    decays = {p: group['weight_decay'] for group in wrapper.param_groups for p in group['params']}
+    base = cfg.optim_wrapper.optimizer.weight_decay
+    assert base == (0.05 if 'in1k' in name else 0.06)
+    for key, parameter in model.named_parameters():
+        assert decays[parameter] == (base if parameter.dim() > 1 else 0), key
+    assert any(p.dim() == 0 for p in model.parameters()) == ('plif' in name)
+
+
+def rates(cfg, epoch_length):
+    optimizer = torch.optim.SGD(
+        [torch.nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr
+    )
+    arguments = dict(cfg.param_scheduler)
+    cls = PARAM_SCHEDULERS.get(arguments.pop('type'))
+    if arguments.pop('convert_to_iter_based', False):
+        scheduler = cls.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **arguments)
+        steps = epoch_length
+    else:
+        scheduler, steps = cls(optimizer, **arguments), 1
+    values = []
+    for _ in range(cfg.train_cfg.max_epochs * steps):
+        values.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        scheduler.step()
+    return values[::steps], values
+
+
+@pytest.mark.parametrize('name', [name for name in TRAINED if 'in1k' in name])
+def test_imagenet_schedule(name):
+    cfg = load(name)
+    peak = 6e-4 * effective_batch(name, cfg) / 256
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(peak)
+    starts, every = rates(cfg, 48)
+    if '384px' in name:
+        assert len(starts) == 10
+        assert starts[1] == pytest.approx(6.2e-6, rel=0.02)
+        assert every[-1] < 5.3e-7
+        return
+    assert len(starts) == 200
+    assert starts[0] == 0
+    assert starts[1] == pytest.approx(peak / 5)
+    assert max(every) == starts[5] == pytest.approx(peak)
+    middle = 1e-6 + (peak - 1e-6) / 2 * (1 + np.cos(np.pi * 95 / 195))
+    assert starts[100] == pytest.approx(middle)
+    assert every[-1] == pytest.approx(1e-6, rel=0.1)
+
+
+@pytest.mark.parametrize('name', [name for name in TRAINED if 'cifar' in name])
+def test_cifar_schedule(name):
+    cfg = load(name)
+    starts, _ = rates(cfg, 1)
+    peak = 5e-4 if 'spikformer' in name else 1e-3
+    assert len(starts) == 410
+    assert starts[0] == pytest.approx(1e-5)
+    assert starts[10] == pytest.approx((1e-5 + peak) / 2)
+    assert starts[20] == pytest.approx(1e-5 + (peak - 1e-5) / 2 * (1 + np.cos(np.pi * 20 / 400)))
+    assert starts[400:] == [1e-5] * 10
+    (hook,) = cfg.custom_hooks
+    assert hook == dict(
+        type='SwitchRecipeHook', schedule=[dict(action_epoch=201, batch_augments=None)]
+    )
+    assert cfg.data_preprocessor.batch_augments.augments == dict(type='Mixup', alpha=0.5)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_averages_and_leaks(name):
+    """The release has no average and leaks; the main ImageNet configs average and do not leak."""
+    cfg = load(name)
+    averages = [h for h in cfg.get('custom_hooks', []) if h.type == 'OptimStepEMAHook']
+    main_imagenet = 'in1k' in name and 'release' not in name
+    assert averages == ([dict(type='OptimStepEMAHook', momentum=1e-4)] if main_imagenet else [])
+    assert cfg.model.backbone.get('release_batch_leak', False) == ('release' in name)
+    if 'release' in name:
+        loader = cfg.test_dataloader
+        assert loader.batch_size == cfg.train_dataloader.batch_size
+        assert not loader.sampler.shuffle
+
+
+@pytest.fixture(scope='module')
+def image(tmp_path_factory):
+    path = tmp_path_factory.mktemp('image') / 'image.jpg'
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 411, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def sample(cfg, image, size):
+    info = dict(img_path=str(image), gt_label=1, sample_idx=SeededIndex(0, 0, 0))
+    if 'in1k' not in cfg.filename:
+        info['img'] = np.asarray(Image.open(image).resize((size, size)))
+        info['img_shape'] = info['ori_shape'] = (size, size)
+    return info
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_pipelines_and_training_step(name, image):
+    """Images in, a finite loss and gradients out: the config's own pipeline and preprocessor."""
+    cfg = load(name)
+    if 'in1k' in name:
+        size = 288 if '288px' in name else 384 if '384px' in name else 224
+    else:
+        size = 8 if 'digits' in name else 32
+    shapes = []
+    for split in ('train', 'val', 'test'):
+        pipeline = Compose(cfg[f'{split}_dataloader'].dataset.pipeline)
+        packed = pipeline(sample(cfg, image, size))
+        shapes.append(tuple(packed['inputs'].shape))
+        assert packed['inputs'].dtype == torch.uint8
+    trained = 224 if '288px' in name else size
+    assert shapes == [(3, trained, trained), (3, size, size), (3, size, size)]
+
+    preprocessor = MODELS.build(cfg.data_preprocessor)
+    train = Compose(cfg.train_dataloader.dataset.pipeline)
+    batch = [train(sample(cfg, image, size)) for _ in range(2)]
+    data = {key: [item[key] for item in batch] for key in batch[0]}
+    data = preprocessor(data, training=True)
+    assert data['inputs'].shape == (2, 3, trained, trained)
+    assert data['inputs'].abs().max() < 5
+    # Smaller images: the largest models at full size would take a minute each
+    stride = 32 if 'in1k' in name else 1
+    model = MODELS.build(cfg.model)
+    loss = model(data['inputs'][..., ::stride, ::stride].repeat_interleave(
+        16 if stride > 1 else 1, -1).repeat_interleave(16 if stride > 1 else 1, -2),
+        data['data_samples'], mode='loss')['loss']  # fmt: skip
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize('name', TRAINED)
+def test_a_sample_is_augmented_by_its_seed_alone(name, image):
+    pipeline = Compose(load(name).train_dataloader.dataset.pipeline)
+    cfg = load(name)
+    size = 8 if 'digits' in name else 32
+    first = pipeline(sample(cfg, image, size))['inputs']
+    np.random.rand(3), torch.rand(5)
+    again = pipeline(sample(cfg, image, size))['inputs']
+    assert torch.equal(first, again)
+    info = dict(sample(cfg, image, size), sample_idx=SeededIndex(0, 0, 1))
+    others = [pipeline(dict(info, sample_idx=SeededIndex(0, 0, e)))['inputs'] for e in range(1, 9)]
+    assert any(not torch.equal(first, other) for other in others)
+
+
+def test_spikformers_linear_layers_start_from_a_truncated_normal():
+    model = MODELS.build(load('spikformer/spikformer-4-384_1xb128_cifar100').model)
+    model.init_weights()
+    block = model.backbone.stages[0].blocks[2]
+    for layer in (block.attention.query, block.attention.proj, block.mlp.fc1, block.mlp.fc2):
+        assert layer.conv.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert layer.conv.bias.abs().max() == 0
+    # PyTorch's own: uniform within 1 / sqrt(fan in)
+    stem = model.backbone.stages[0].embed.convs[3].conv.weight
+    assert stem.abs().max().item() == pytest.approx((192 * 9) ** -0.5, rel=0.01)
+
+
+def metafiles():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    return [yaml.safe_load((ROOT / path).read_text()) for path in index['Import']]
+
+
+def test_the_index_and_the_configs_agree():
+    models = [model for metafile in metafiles() for model in metafile['Models']]
+    assert len({model['Name'] for model in models}) == len(models)
+    listed = {model['Config'].removeprefix('configs/').removesuffix('.py') for model in models}
+    assert sorted(listed) == CONFIGS
+    for model in models:
+        path = Path(model['Config'])
+        family = path.parts[1]
+        name = path.stem if path.stem.startswith(family) else f'{family}_{path.stem}'
+        assert model['Name'] == name + ('_release' if 'release' in path.parts else '')
+        key = model['Config'].removeprefix('configs/').removesuffix('.py')
+        metadata = model['Metadata']
+        assert metadata['Parameters'] == PARAMETERS[key]
+        assert isinstance(metadata['FLOPs'], int)
+        assert metadata['Time Steps'] == load(key).model.backbone.time_steps
+        # Nothing counts as a result that nobody measured
+        assert 'Results' not in model or 'digits' in key
+
+
+def test_collections_point_to_pages_that_exist():
+    for metafile in metafiles():
+        for collection in metafile['Collections']:
+            assert (ROOT / collection['README']).is_file()
+            assert collection['Paper']['URL'].startswith('https://arxiv.org/abs/')
