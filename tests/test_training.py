@@ -28,8 +28,6 @@ OPTIONS = [
     'model.backbone.time_steps=2',
     'data_preprocessor.batch_augments.augments.type=Mixup',
     'data_preprocessor.batch_augments.augments.alpha=0.5',
-    'default_hooks.ema.type=OptimStepEMAHook',
-    'default_hooks.ema.momentum=0.01',
 ]
 
 

@@ -9,7 +9,13 @@ data_preprocessor = dict(
 train_pipeline = [
     dict(type='SeedSample'),
     dict(type='RandomCrop', crop_size=8, padding=1),
-    dict(type='Rotate', angle=10.0, prob=0.5, random_negative_prob=0.5),
+    dict(
+        type='Rotate',
+        angle=10.0,
+        prob=0.5,
+        random_negative_prob=0.5,
+        interpolation='bilinear',
+    ),
     dict(type='PackInputs'),
 ]
 # The resize is for images from elsewhere
@@ -17,8 +23,7 @@ test_pipeline = [dict(type='Resize', scale=(8, 8)), dict(type='PackInputs')]
 
 train_dataloader = dict(
     batch_size=64,
-    num_workers=1,
-    persistent_workers=True,
+    num_workers=0,
     drop_last=True,
     dataset=dict(type='Digits', split='train', pipeline=train_pipeline),
     sampler=dict(type='SeededSampler', shuffle=True, multiple_of=64),

@@ -1,5 +1,5 @@
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.06),
+    optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.06),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
 )
 param_scheduler = dict(
@@ -9,6 +9,8 @@ param_scheduler = dict(
     eta_min=1e-5,
     convert_to_iter_based=True,
 )
+# Some 380 steps are too few for the decay of 0.9999 of the large recipes
+custom_hooks = [dict(type='OptimStepEMAHook', momentum=0.02)]
 train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
