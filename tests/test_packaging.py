@@ -16,13 +16,16 @@ OFFLINE = ('--no-index', '--no-build-isolation', '--no-deps')
 IGNORED = shutil.ignore_patterns('.*', 'build', '*.egg-info', '__pycache__', 'data', 'work_dirs')
 
 USE_THE_INDEX = """
-import mmpretrain
-import mmqkformer
 import json
+import mmpretrain
+import numpy as np
+import mmqkformer
 names = mmpretrain.list_models('*qkformer*')
 shipped = [n for n in names if 'weights/' in (mmpretrain.apis.ModelHub.get(n).weights or '')]
 for name in shipped:
     mmpretrain.get_model(name, pretrained=True)
+    infer = mmpretrain.ImageClassificationInferencer(name, pretrained=True)
+    assert infer(np.zeros((20, 30, 3), np.uint8))[0]['pred_class']
 print(json.dumps([mmqkformer.__file__, names, shipped]))
 """
 

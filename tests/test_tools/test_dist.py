@@ -61,17 +61,37 @@ def run(*command, **variables):
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_test(make_config, tmp_path):
+@pytest.mark.parametrize(
+    'precision',
+    [
+        ('optim_wrapper.type=AmpOptimWrapper',),
+        (
+            'optim_wrapper.type=CPUAmpOptimWrapper',
+            'optim_wrapper.dtype=float16',
+            'optim_wrapper.loss_scale=dynamic',
+        ),
+    ],
+    ids=['bfloat16', 'float16-with-scaler'],
+)
+def test_two_processes_train_and_test(precision, make_config, tmp_path):
     config = make_config()
     work_dir = config.parent / 'work_dir'
-    options = ('train_cfg.max_epochs=1', 'optim_wrapper.accumulative_counts=2')
-    train = (TOOLS / 'dist_train.sh', config, 2, '--auto-scale-lr', '--amp', '--cfg-options')
+    options = (
+        'train_cfg.max_epochs=1',
+        'optim_wrapper.accumulative_counts=2',
+        'default_hooks.ema.type=OptimStepEMAHook',
+        *precision,
+    )
+    train = (TOOLS / 'dist_train.sh', config, 2, '--auto-scale-lr', '--cfg-options')
     run('bash', *train, *options, PORT=free_port())
     (scalars,) = work_dir.rglob('scalars.json')
     lines = [json.loads(line) for line in scalars.read_text().splitlines()]
     # 16 images make 2 iterations of 2 x 4; 2 x 4 x 2 images make an optimizer step
     assert [line['step'] for line in lines if 'loss' in line] == [1, 2]
     assert lines[0]['lr'] == 1e-3 * 16 / 64
+    saved = torch.load(work_dir / 'epoch_1.pth', weights_only=True)
+    assert saved['ema_state_dict']['steps'] == 1
+    assert bool(saved['optimizer']['loss_scaler']) == (len(precision) > 1)
 
     out = tmp_path / 'metrics.json'
     test = (TOOLS / 'dist_test.sh', config, work_dir / 'epoch_1.pth', 2)
