@@ -31,10 +31,11 @@ class SpikeFeatures(Tensor):
     def __torch_function__(
         cls, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> object:
-        if func in _IMAGE_LAYERS and isinstance(args[0], SpikeFeatures) and args[0].dim() == 5:
+        x = args[0] if args else (kwargs or {}).get('input')
+        if func in _IMAGE_LAYERS and isinstance(x, SpikeFeatures) and x.dim() == 5:
             raise ValueError(
                 f"backbone.out='spikes' gives features [T, B, C, H, W], here "
-                f'{list(args[0].shape)}, to a layer ({func.__name__}) that takes [B, C, H, W]: '
+                f'{list(x.shape)}, to a layer ({func.__name__}) that takes [B, C, H, W]: '
                 f"set backbone.out='rates', or use a spiking neck or head "
                 f'(PEDSNeck, SpikingClsHead)'
             )

@@ -125,18 +125,17 @@ class QKFormer(BaseModule):
         self.stages = ModuleList()
         self.strides: list[int] = []
         for i, stage in enumerate(stages):
-            channels = stage['channels']
             embed = MODELS.build(
-                {**common, **stage['embed'], 'in_channels': in_channels, 'embed_dims': channels}
+                {
+                    **common,
+                    **stage['embed'],
+                    'in_channels': in_channels,
+                    'embed_dims': stage['channels'],
+                }
             )
-            if i == 0 and 'copies' not in inspect.signature(embed.forward).parameters:
-                raise ValueError(
-                    f'stages[0].embed.type={stage["embed"]["type"]!r}: expected a stem, such as '
-                    f"'PEDSStem' or 'SPS'"
-                )
             blocks = [
                 SpikingBlock(
-                    channels,
+                    stage['channels'],
                     drop_path=next(drop_paths),
                     release_batch_leak=release_batch_leak,
                     **{**common, **stage['block']},
@@ -145,7 +144,13 @@ class QKFormer(BaseModule):
             ]
             self.stages.append(SpikingStage(embed, blocks, recompute[i]))
             self.strides.append((self.strides[-1] if i else 1) * embed.stride)
-            in_channels = channels
+            in_channels = stage['channels']
+        stem = self.stages[0].embed
+        if 'copies' not in inspect.signature(stem.forward).parameters:
+            raise ValueError(
+                f'stages[0].embed.type={type(stem).__name__!r}: expected a stem, such as '
+                f"'PEDSStem' or 'SPS'"
+            )
         self.channels = [stage['channels'] for stage in stages]
         # Spikes and rates need a neuron where the stream is a membrane potential.
         self.out_neurons = nn.ModuleDict(
