@@ -33,13 +33,18 @@ class SeededSampler(DefaultSampler):
         **kwargs: Arguments of ``DefaultSampler``.
 
     Raises:
-        ValueError: The data set is smaller than one optimizer step.
+        ValueError: ``multiple_of`` is no positive integer, or the data set is smaller than one
+            optimizer step.
     """
 
     def __init__(self, dataset: Sized, multiple_of: int | None = None, **kwargs) -> None:
         super().__init__(dataset, **kwargs)
         if multiple_of is None:
             return
+        if not isinstance(multiple_of, int) or multiple_of < 1:
+            raise ValueError(
+                f'train_dataloader.sampler.multiple_of={multiple_of!r}: expected a positive integer'
+            )
         share = len(dataset) // self.world_size
         self.num_samples = share // multiple_of * multiple_of
         if self.num_samples == 0:

@@ -89,8 +89,15 @@ def test_epochs_are_whole_optimizer_steps(monkeypatch):
     assert [len(part) for part in lists] == [48, 48]
     assert len(set(lists[0] + lists[1])) == 96
     assert [len(part) for part in ranks(103, 2, monkeypatch)] == [52, 52]
-    # ImageNet on 8 processes of 16 x 4: 10,009 micro-batches would be no multiple of 4
-    assert len(ranks(1281167, 8, monkeypatch, multiple_of=64, shuffle=False)[0]) == 2502 * 64
+    # Of ImageNet on 8 processes of 16 x 4, 10,009 micro-batches would be no multiple of 4
+    monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (0, 8))
+    assert len(SeededSampler(range(1281167), multiple_of=64)) == 2502 * 64
+
+
+@pytest.mark.parametrize('multiple_of', [0, -8, 1.5, '8'])
+def test_a_multiple_of_nothing_is_named(multiple_of):
+    with pytest.raises(ValueError, match=r'sampler\.multiple_of=.*: expected a positive integer'):
+        SeededSampler(range(100), multiple_of=multiple_of)
 
 
 def test_too_small_a_data_set_is_named(monkeypatch):
@@ -166,6 +173,25 @@ def test_a_corrupt_image_is_skipped_and_counted_on_request(images):
     assert load.skipped.value >= 3
 
 
+def test_a_test_does_not_skip(images):
+    load = TRANSFORMS.build(dict(type='LoadVerifiedImage', on_error='skip'))
+    with pytest.raises(OSError, match=r"corrupt image .*3\.jpg.*on_error='skip' is for training"):
+        load(dict(img_path=str(images[3])))
+
+
+def test_a_part_of_a_data_set_counts_with_the_whole(images):
+    dataset = loader_of(images, on_error='skip')
+    part = dataset.get_subset([2, 3, 4])
+    part[SeededIndex(1, 0, 0)]
+    assert dataset.pipeline.transforms[1].skipped.value >= 1
+
+
+def test_an_image_in_memory_is_passed_on():
+    """mmpretrain's inferencer decodes by itself and keeps the rest of the test pipeline."""
+    sample = dict(img=np.zeros((4, 4, 3), np.uint8), img_shape=(4, 4))
+    assert TRANSFORMS.build(dict(type='LoadVerifiedImage'))(sample) is sample
+
+
 def test_a_decoded_image_is_that_of_mmcv(images):
     loaded = TRANSFORMS.build(dict(type='LoadVerifiedImage'))(dict(img_path=str(images[0])))
     pixels = np.asarray(Image.open(images[0]))
@@ -176,3 +202,8 @@ def test_a_decoded_image_is_that_of_mmcv(images):
 def test_an_unknown_reaction_is_named():
     with pytest.raises(ValueError, match=r"LoadVerifiedImage\.on_error='ignore': expected"):
         TRANSFORMS.build(dict(type='LoadVerifiedImage', on_error='ignore'))
+
+
+def test_a_decoder_that_notices_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"LoadVerifiedImage\.imdecode_backend='cv2': expected"):
+        TRANSFORMS.build(dict(type='LoadVerifiedImage', imdecode_backend='cv2'))

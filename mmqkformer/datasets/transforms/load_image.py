@@ -1,5 +1,6 @@
 """Image loading that tells which file is broken."""
 
+import copy
 import multiprocessing
 
 from mmcv.transforms import LoadImageFromFile
@@ -15,23 +16,33 @@ class CorruptImageError(OSError):
 class LoadVerifiedImage(LoadImageFromFile):
     """Loads an image with Pillow, which notices a truncated file where OpenCV fills in grey.
 
+    An image that is in memory already, as mmpretrain's inferencer brings it, is passed on.
+
     Args:
-        on_error (str): ``raise`` stops at a corrupt image; ``skip`` logs it, counts it and lets a
-            training data set draw another sample in its place (a test set refuses to). Defaults to
-            ``raise``.
-        imdecode_backend (str): Decoder. Defaults to ``pillow``.
-        **kwargs: Arguments of mmcv's ``LoadImageFromFile``.
+        on_error (str): ``raise`` stops at a corrupt image; ``skip`` logs it, counts it and lets the
+            data set draw another sample in its place. For training only: needs ``SeedSample``
+            before it, which makes the replacement reproducible. Defaults to ``raise``.
+        **kwargs: Arguments of mmcv's ``LoadImageFromFile``, except ``imdecode_backend``.
 
     Raises:
-        ValueError: ``on_error`` is unknown.
+        ValueError: ``on_error`` is unknown, or another decoder is asked for.
     """
 
-    def __init__(self, on_error: str = 'raise', imdecode_backend: str = 'pillow', **kwargs) -> None:
-        super().__init__(imdecode_backend=imdecode_backend, **kwargs)
+    def __init__(self, on_error: str = 'raise', **kwargs) -> None:
+        if kwargs.setdefault('imdecode_backend', 'pillow') != 'pillow':
+            raise ValueError(
+                f'LoadVerifiedImage.imdecode_backend={kwargs["imdecode_backend"]!r}: expected '
+                "'pillow', the one that notices truncated files"
+            )
         if on_error not in ('raise', 'skip'):
             raise ValueError(f"LoadVerifiedImage.on_error={on_error!r}: expected 'raise' or 'skip'")
+        super().__init__(**kwargs)
         self.on_error = on_error
         self.skipped = multiprocessing.Value('q', 0)  # one count for all workers
+
+    def __deepcopy__(self, memo: dict) -> 'LoadVerifiedImage':
+        # A part of a data set counts with the whole: shared memory cannot be copied
+        return copy.copy(self)
 
     def transform(self, results: dict) -> dict | None:
         """Loads ``results['img_path']``.
@@ -41,8 +52,10 @@ class LoadVerifiedImage(LoadImageFromFile):
 
         Raises:
             FileNotFoundError: There is no such file.
-            CorruptImageError: The file is corrupt and ``on_error='raise'``.
+            CorruptImageError: The file is corrupt, and is not to be skipped or is a test's.
         """
+        if 'img' in results and 'img_path' not in results:
+            return results
         try:
             return super().transform(results)
         except FileNotFoundError:
@@ -51,6 +64,11 @@ class LoadVerifiedImage(LoadImageFromFile):
             message = f'corrupt image {results["img_path"]}: {error}'
             if self.on_error == 'raise':
                 raise CorruptImageError(message) from error
+            if not results.get('is_seeded'):
+                raise CorruptImageError(
+                    f"{message}; LoadVerifiedImage.on_error='skip' is for training pipelines, "
+                    "after SeedSample: expected 'raise' here"
+                ) from error
         with self.skipped.get_lock():
             self.skipped.value += 1
             print_log(f'skipped {message} ({self.skipped.value} so far)', logger='current')

@@ -19,7 +19,7 @@ class SeedSample(BaseTransform):
         self._seeded = False
 
     def transform(self, results: dict) -> dict:
-        """Seeds the generators and leaves the sample as it is.
+        """Seeds the generators and marks the sample with ``is_seeded``.
 
         Raises:
             TypeError: The index brings no seed.
@@ -34,4 +34,5 @@ class SeedSample(BaseTransform):
                 "train_dataloader.sampler.type='SeededSampler', directly on the data set"
             )
         # else: a replacement for a sample that was skipped, drawn by that sample's own stream
+        results['is_seeded'] = True
         return results
