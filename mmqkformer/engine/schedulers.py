@@ -2,6 +2,7 @@
 
 import math
 
+from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import INF, OptimizerType, _ParamScheduler
 from mmengine.registry import PARAM_SCHEDULERS
@@ -20,7 +21,7 @@ class WarmupCosineParamScheduler(_ParamScheduler):
         eta_min: float = 0.0,
         cosine_from: str = 'warmup',
         epoch_offset: float = 0,
-        accumulative_counts: int = 1,
+        accumulative_counts: int | None = None,
         epoch_length: int = 1,
         begin: int = 0,
         end: int = INF,
@@ -37,17 +38,13 @@ class WarmupCosineParamScheduler(_ParamScheduler):
             raise ValueError(
                 f"param_scheduler.cosine_from={cosine_from!r}: expected 'warmup' or 'start'"
             )
-        if accumulative_counts < 1:
-            raise ValueError(
-                f'param_scheduler.accumulative_counts={accumulative_counts!r}: expected at least 1'
-            )
         self.max_epochs = max_epochs
         self.warmup_epochs = warmup_epochs
         self.warmup_start = warmup_start
         self.eta_min = eta_min
         self.cosine_from = cosine_from
         self.epoch_offset = epoch_offset
-        self.accumulative_counts = accumulative_counts
+        self.accumulative_counts = _counts(accumulative_counts, optimizer, by_epoch)
         self.epoch_length = epoch_length
         super().__init__(
             optimizer,
@@ -104,6 +101,20 @@ class WarmupCosineParamScheduler(_ParamScheduler):
         return self.eta_min + (base - self.eta_min) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+def _counts(value: int | None, optimizer: OptimizerType, by_epoch: bool) -> int:
+    if by_epoch:
+        expected, reason = 1, 'of a scheduler that steps by epoch'
+    elif isinstance(optimizer, OptimWrapper):
+        expected, reason = optimizer._accumulative_counts, 'optim_wrapper.accumulative_counts'
+    else:
+        expected, reason = max(value or 1, 1), 'or more'
+    if value not in (None, expected):
+        raise ValueError(
+            f'param_scheduler.accumulative_counts={value!r}: expected {expected}, {reason}'
+        )
+    return expected
+
+
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosineLR(LRSchedulerMixin, WarmupCosineParamScheduler):
     """Linear warm-up, then a cosine, then the minimum: every recipe of the paper.
@@ -128,8 +139,9 @@ class WarmupCosineLR(LRSchedulerMixin, WarmupCosineParamScheduler):
             epoch 0. Defaults to ``warmup``.
         epoch_offset (float): Epoch at which training enters the schedule, for fine-tuning at its
             end. Defaults to 0.
-        accumulative_counts (int): Micro-steps of an optimizer step, over which the rate is held;
-            for schedulers that step every iteration. Defaults to 1.
+        accumulative_counts (int | None): Micro-steps of an optimizer step, over which the rate is
+            held; for schedulers that step every iteration. Defaults to None: as in
+            ``optim_wrapper.accumulative_counts``, from which it may not differ.
         epoch_length (int): Iterations of an epoch; given by ``convert_to_iter_based``. Defaults
             to 1.
         begin, end, last_step, by_epoch, verbose: As in mmengine's schedulers.

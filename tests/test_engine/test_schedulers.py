@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 from mmengine.registry import PARAM_SCHEDULERS
 
 CURVES = Path(__file__).parents[1] / 'data' / 'curves'
@@ -46,12 +47,18 @@ def curve(name):
 
 def test_imagenet_rate_agrees_with_the_release_at_every_epoch():
     """8 x 32 images: 5,004 micro-batches an epoch, 2,502 optimizer steps; 6 printed decimals."""
-    rates = schedule(IMAGENET, 1.2e-3, 200, epoch_length=5004)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.2e-3)
+    scheduler = PARAM_SCHEDULERS.get('WarmupCosineLR').build_iter_from_epoch(
+        optimizer, epoch_length=5004, **{k: v for k, v in IMAGENET.items() if k != 'type'}
+    )
     rows = curve('hst-10-384_in1k.csv')
     assert len(rows) == 200
     for row in rows:
-        last = rates[5004 * (int(row['epoch']) + 1) - 1]
-        assert f'{last:.6f}' == row['last_lr'], row['epoch']
+        # Resumed one iteration before the epoch's last, of which the release prints the rate
+        before_last = 5004 * (int(row['epoch']) + 1) - 2
+        scheduler.load_state_dict(dict(last_step=before_last, _global_step=before_last))
+        scheduler.step()
+        assert f'{optimizer.param_groups[0]["lr"]:.6f}' == row['last_lr'], row['epoch']
 
 
 def test_cifar_rate_agrees_with_the_release_at_every_epoch():
@@ -75,6 +82,22 @@ def test_rate_of_a_step_does_not_depend_on_the_accumulation():
     coarse = schedule(dict(IMAGENET, accumulative_counts=2), 1.2e-3, 8, epoch_length=20)[::2]
     fine = schedule(dict(IMAGENET, accumulative_counts=4), 1.2e-3, 8, epoch_length=40)[::4]
     assert coarse == pytest.approx(fine)
+
+
+def test_rate_is_held_as_the_wrapper_accumulates():
+    cfg = dict(max_epochs=6, warmup_epochs=1, epoch_length=8, by_epoch=False)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    wrapper = OptimWrapper(optimizer, accumulative_counts=4)
+    cls = PARAM_SCHEDULERS.get('WarmupCosineLR')
+    assert cls(wrapper, **cfg).accumulative_counts == 4
+    assert cls(wrapper, **cfg, accumulative_counts=4).accumulative_counts == 4
+    message = r'accumulative_counts=2: expected 4, optim_wrapper\.accumulative_counts'
+    with pytest.raises(ValueError, match=message):
+        cls(wrapper, **cfg, accumulative_counts=2)
+    # By epoch there is nothing to hold
+    assert cls(wrapper, max_epochs=6).accumulative_counts == 1
+    with pytest.raises(ValueError, match=r'accumulative_counts=4: expected 1, of a scheduler'):
+        cls(wrapper, max_epochs=6, accumulative_counts=4)
 
 
 def test_fine_tuning_enters_at_the_end_of_a_schedule():
