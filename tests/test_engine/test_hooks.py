@@ -1,12 +1,19 @@
 """Checkpoints of plain data, complete or absent; averages per optimizer step; a stop at NaN."""
 
+import enum
+import io
 import os
 import uuid
+from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+import torch.multiprocessing as mp
 from mmengine.evaluator import Evaluator
+from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
@@ -16,6 +23,7 @@ from torch.utils.data import Dataset
 import mmqkformer
 from mmqkformer.engine import NonFiniteLossError
 from mmqkformer.engine.hooks.atomic_checkpoint import AtomicLocalBackend, write_atomically
+from mmqkformer.engine.hooks.plain_checkpoint import to_plain
 
 
 class Numbers(Dataset):
@@ -61,7 +69,17 @@ class Score(Evaluator):
         return {'score': self.scores.pop(0)}
 
 
-def runner(tmp_path, *, dataset=None, counts=1, hooks=(), checkpoint=None, epochs=2, **kwargs):
+def runner(
+    tmp_path,
+    *,
+    dataset=None,
+    counts=1,
+    hooks=(),
+    checkpoint=None,
+    epochs=2,
+    train_cfg=None,
+    **kwargs,
+):
     torch.manual_seed(0)
     loader = dict(
         batch_size=2,
@@ -74,7 +92,7 @@ def runner(tmp_path, *, dataset=None, counts=1, hooks=(), checkpoint=None, epoch
         model=dict(type='Line'),
         work_dir=str(tmp_path / 'run'),
         train_dataloader=loader,
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        train_cfg=train_cfg or dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=counts),
         default_hooks=dict(
             checkpoint={'type': 'AtomicCheckpointHook', 'interval': 1, **(checkpoint or {})},
@@ -99,6 +117,63 @@ def test_checkpoints_are_plain_data_and_resume(tmp_path):
     history = resumed.message_hub.get_scalar('train/loss_square').data[0]
     assert len(history) == 24
     torch.testing.assert_close(torch.as_tensor(history[:16]), losses['log'])
+
+
+class Colour(enum.IntEnum):
+    RED = 3
+
+
+class Name(str):
+    pass
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [
+        (np.float32(1.5), 1.5),
+        (np.str_('x'), 'x'),
+        (np.array(['a', 'b']), ['a', 'b']),
+        (np.array([1, 'a', None], dtype=object), [1, 'a', None]),
+        (Colour.RED, 3),
+        (Name('q'), 'q'),
+        (Path('a'), 'a'),
+        (torch.device('cpu'), 'cpu'),
+        (np.datetime64('2026-01-01'), '2026-01-01'),
+        ({np.int64(3): {1, 2}}, {3: {1, 2}}),
+        (OrderedDict(a=(1, None)), OrderedDict(a=(1, None))),
+    ],
+    ids=repr,
+)
+def test_python_objects_become_plain_data(value, expected):
+    file = io.BytesIO()
+    torch.save(to_plain(value, 'value'), file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=True)
+    assert loaded == expected
+    assert type(loaded) is type(expected)
+
+
+class OnDevice:
+    """A tensor that, like one of a GPU, has to be brought home before NumPy sees it."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def cpu(self):
+        return self.tensor
+
+
+def test_log_buffers_are_rebuilt_from_a_device():
+    """mmengine resumes with all tensors of the file on the device of the run."""
+    plain = to_plain(HistoryBuffer([1.0, 2.0], [1, 3]), 'loss')
+    history = plain['history_buffer']
+    history.update({key: OnDevice(history[key]) for key in ('log', 'count')})
+    checkpoint = dict(message_hub=dict(log_scalars=dict(loss=plain)))
+    mmqkformer.engine.PlainCheckpointHook().after_load_checkpoint(None, checkpoint)
+    rebuilt = checkpoint['message_hub']['log_scalars']['loss']
+    assert rebuilt.mean() == 3.0 / 4
+    rebuilt.update(3.0)
+    assert rebuilt.current() == 3.0
 
 
 def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -182,6 +257,57 @@ def test_an_interval_of_half_a_step_is_refused(tmp_path):
         runner(tmp_path, counts=2, checkpoint=checkpoint).train()
 
 
+def test_an_epoch_of_half_a_step_is_refused_with_iteration_intervals_too(tmp_path):
+    """The best checkpoint is saved after the epoch's end."""
+    with pytest.raises(ValueError, match=r'train_dataloader\.sampler\.multiple_of'):
+        runner(tmp_path, counts=3, checkpoint=dict(by_epoch=False, interval=6)).train()
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'val_interval', 'message'),
+    [
+        (dict(save_begin=3), 2, r'checkpoint\.save_begin=3 iterations: expected a multiple of'),
+        (dict(save_best='score', rule='greater'), 5, r'train_cfg\.val_interval=5 iterations'),
+    ],
+)
+def test_no_other_key_saves_inside_a_step(tmp_path, checkpoint, val_interval, message):
+    loader = dict(
+        batch_size=8, num_workers=0, dataset=Numbers(), sampler=dict(type='DefaultSampler')
+    )
+    run = runner(
+        tmp_path,
+        counts=2,
+        checkpoint=dict(by_epoch=False, interval=2, **checkpoint),
+        train_cfg=dict(by_epoch=False, max_iters=10, val_interval=val_interval),
+        val_dataloader=loader,
+        val_cfg=dict(),
+        val_evaluator=Score([0.1] * 5),
+    )
+    with pytest.raises(ValueError, match=message):
+        run.train()
+
+
+def test_the_best_of_several_metrics_are_kept(tmp_path):
+    class Scores(Score):
+        def evaluate(self, size):
+            first, second = self.scores.pop(0)
+            return {'first': first, 'second': second}
+
+    loader = dict(
+        batch_size=8,
+        num_workers=0,
+        dataset=Numbers(),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='default_collate'),
+    )
+    best = dict(max_keep_ckpts=1, save_best=['first', 'second'], rule='greater')
+    scores = Scores([(0.1, 0.3), (0.2, 0.2), (0.1, 0.1)])
+    valid = dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=scores)
+    runner(tmp_path, epochs=3, checkpoint=best, **valid).train()
+    files = {path.name for path in (tmp_path / 'run').glob('*.pth')}
+    assert files == {'epoch_3.pth', 'best_first_epoch_2.pth', 'best_second_epoch_1.pth'}
+
+
 def test_average_counts_optimizer_steps(tmp_path):
     trained = runner(tmp_path, counts=4, hooks=[dict(type='OptimStepEMAHook', momentum=0.1)])
     trained.train()
@@ -231,6 +357,41 @@ def test_a_non_finite_loss_stops_the_run(tmp_path):
     assert files == {'epoch_1.pth'}
     state = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)['state_dict']
     assert all(value.isfinite().all() for value in state.values())
+
+
+def one_of_two_processes(rank, folder):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
+    )
+    run = SimpleNamespace(iter=6, epoch=1, work_dir='work')
+    hook = mmqkformer.engine.NonFiniteLossHook()
+    hook.after_train_iter(run, 0, outputs=dict(loss=torch.tensor(1.0)))
+    said = 'nothing'
+    try:
+        hook.after_train_iter(run, 1, outputs=dict(loss=torch.tensor((1.0, torch.inf)[rank])))
+    except NonFiniteLossError as error:
+        said = str(error)
+    (folder / f'{rank}.txt').write_text(said)
+    torch.distributed.destroy_process_group()
+
+
+def test_all_processes_stop_when_one_sees_it(tmp_path):
+    """Else the main process would save weights that the gradients of the other have spoilt."""
+    mp.start_processes(one_of_two_processes, (tmp_path,), nprocs=2, start_method='fork')
+    main, other = ((tmp_path / f'{rank}.txt').read_text() for rank in (0, 1))
+    assert main.startswith('iteration 7 (epoch 2): a non-finite loss in another process; the run')
+    assert other.startswith('iteration 7 (epoch 2): loss=inf; the run stops')
+
+
+def test_a_run_without_a_seed_resumes_with_the_first_one(tmp_path):
+    hooks = [dict(type='IterationSeedHook')]
+    # A dictionary each: mmengine writes the resumed seed into its default argument
+    first = runner(tmp_path, hooks=hooks, epochs=1, randomness=dict(seed=None))
+    first.train()
+    resumed = runner(tmp_path, hooks=hooks, resume=True, randomness=dict(seed=None))
+    assert resumed.seed != first.seed
+    resumed.train()
+    assert resumed.seed == resumed.train_dataloader.sampler.seed == first.seed
 
 
 def test_iterations_are_seeded_by_their_number(tmp_path):

@@ -77,20 +77,27 @@ class AtomicCheckpointHook(CheckpointHook):
             ValueError: They would not; the message names the keys.
         """
         counts = runner.optim_wrapper._accumulative_counts
-        if self.by_epoch and isinstance(runner.train_loop, EpochBasedTrainLoop):
+        iterations = {}
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
             length = len(runner.train_dataloader)
             if length % counts:
                 raise ValueError(
                     f'len(train_dataloader)={length} is not a multiple of '
                     f'optim_wrapper.accumulative_counts={counts}: set '
-                    f"train_dataloader.sampler=dict(type='SeededSampler', "
-                    f'multiple_of=<batch_size x accumulative_counts>)'
+                    f"train_dataloader.sampler.type='SeededSampler' and "
+                    f'train_dataloader.sampler.multiple_of to batch_size x accumulative_counts'
                 )
-        elif self.interval % counts and self.interval > 0:
-            raise ValueError(
-                f'default_hooks.checkpoint.interval={self.interval} iterations: expected a '
-                f'multiple of optim_wrapper.accumulative_counts={counts}'
-            )
+        elif self.save_best and runner.val_loop is not None:
+            iterations['train_cfg.val_interval'] = runner.train_loop.val_interval
+        if not self.by_epoch:
+            iterations['default_hooks.checkpoint.interval'] = self.interval
+            iterations['default_hooks.checkpoint.save_begin'] = self.save_begin
+        for key, value in iterations.items():
+            if value > 0 and value % counts:
+                raise ValueError(
+                    f'{key}={value} iterations: expected a multiple of '
+                    f'optim_wrapper.accumulative_counts={counts}'
+                )
         super().before_train(runner)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -116,14 +123,14 @@ class AtomicCheckpointHook(CheckpointHook):
         )
         if is_main_process():
             write_atomically(path.encode(), Path(runner.work_dir) / 'last_checkpoint')
-            self.file_backend.remove_outdated(kept={path, str(self.best_path)})
-
-    @property
-    def best_path(self) -> str | None:
-        """The best checkpoint so far, of a single metric."""
-        return getattr(self, 'best_ckpt_path', None)
+            self._remove_outdated()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         super()._save_best_checkpoint(runner, metrics)
         if is_main_process():
-            self.file_backend.remove_outdated(kept={str(self.best_path)})
+            self._remove_outdated()
+
+    def _remove_outdated(self) -> None:
+        best = [getattr(self, 'best_ckpt_path', None)]  # of a single metric; else the dictionary
+        best += getattr(self, 'best_ckpt_path_dict', {}).values()
+        self.file_backend.remove_outdated(kept={str(path) for path in [self.last_ckpt, *best]})

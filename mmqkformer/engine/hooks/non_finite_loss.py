@@ -3,6 +3,7 @@
 import math
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -16,8 +17,9 @@ class NonFiniteLossError(ArithmeticError):
 class NonFiniteLossHook(Hook):
     """Stops the run at the first non-finite loss term, before anything of it is saved.
 
-    The last checkpoint stays. mmengine reads every loss term for its log at each iteration, so
-    that the check costs no further synchronisation of the device.
+    The last checkpoint stays. All processes stop together: a term that only one of them sees has
+    reached the weights of all, and the main one would save them. mmengine reads every loss term for
+    its log at each iteration, so that the check costs no further synchronisation of the device.
     """
 
     # Before the checkpoint, the average and the logs
@@ -35,15 +37,16 @@ class NonFiniteLossHook(Hook):
         Raises:
             NonFiniteLossError: One is not finite; the message names it.
         """
-        bad = {
-            name: float(value)
+        losses = {
+            name: float(torch.as_tensor(value).detach())
             for name, value in (outputs or {}).items()
-            if 'loss' in name
-            and isinstance(value, (float, torch.Tensor))
-            and not math.isfinite(float(value))
+            if 'loss' in name and isinstance(value, (float, torch.Tensor))
         }
-        if bad:
-            terms = ', '.join(f'{name}={value}' for name, value in bad.items())
+        bad = [f'{name}={value}' for name, value in losses.items() if not math.isfinite(value)]
+        processes = torch.tensor(min(len(bad), 1))
+        all_reduce(processes)
+        if processes > 0:
+            terms = ', '.join(bad) or 'a non-finite loss in another process'
             raise NonFiniteLossError(
                 f'iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {terms}; the run stops '
                 f'and its last checkpoint stays in {runner.work_dir}'

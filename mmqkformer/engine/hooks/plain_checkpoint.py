@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 _HISTORY = 'history_buffer'
 _WEIGHTS = ('state_dict', 'ema_state_dict')
+_PLAIN = (bool, int, float, str, torch.Tensor)
 
 
 @HOOKS.register_module()
@@ -39,8 +40,11 @@ class PlainCheckpointHook(Hook):
         for key, value in scalars.items():
             if isinstance(value, dict) and _HISTORY in value:
                 history = value[_HISTORY]
+                # A run on a GPU resumes with every tensor of the file on that GPU
                 scalars[key] = HistoryBuffer(
-                    history['log'].numpy(), history['count'].numpy(), history['max_length']
+                    history['log'].cpu().numpy(),
+                    history['count'].cpu().numpy(),
+                    history['max_length'],
                 )
 
 
@@ -51,7 +55,7 @@ def to_plain(value: object, name: str) -> object:
         value (object): What a checkpoint holds.
         name (str): Its name, for the warning about an object that only its text is kept of.
     """
-    if value is None or type(value) in (bool, int, float, str, torch.Tensor):
+    if value is None or type(value) in _PLAIN:
         return value
     if isinstance(value, HistoryBuffer):
         log, count = value.data
@@ -64,17 +68,22 @@ def to_plain(value: object, name: str) -> object:
         }
     if isinstance(value, Mapping):
         kind = OrderedDict if isinstance(value, OrderedDict) else dict
-        return kind((key, to_plain(item, f'{name}.{key}')) for key, item in value.items())
+        return kind(
+            (to_plain(key, name), to_plain(item, f'{name}.{key}')) for key, item in value.items()
+        )
     if isinstance(value, (list, tuple, set, deque)):
         kind = type(value) if type(value) in (tuple, set) else list
         return kind(to_plain(item, name) for item in value)
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, np.ndarray):
-        return torch.as_tensor(value)
+        is_numeric = value.dtype.kind in 'biufc'
+        return torch.as_tensor(value) if is_numeric else to_plain(value.tolist(), name)
+    if isinstance(value, np.generic) and type(value.item()) in _PLAIN:
+        return value.item()
     if isinstance(value, (torch.Tensor, torch.dtype)):
         return value
-    if not isinstance(value, Path):
+    if isinstance(value, (int, float)):  # of a class of its own, e.g. an enumeration
+        return int(value) if isinstance(value, int) else float(value)
+    if not isinstance(value, (str, Path)):
         print_log(
             f'checkpoint: {name} is {type(value).__name__}, of which only the text is saved',
             logger='current',
