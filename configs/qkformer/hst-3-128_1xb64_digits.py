@@ -1,7 +1,7 @@
 # The demonstration: a small HST that learns handwritten digits on two CPU cores in minutes.
 _base_ = [
     '../_base_/datasets/digits.py',
-    '../_base_/schedules/digits_20e.py',
+    '../_base_/schedules/digits_25e.py',
     '../_base_/default_runtime.py',
 ]
 
@@ -16,7 +16,7 @@ model = dict(
             mlp_ratios=[2, 2, 2],
             attentions=['QKTokenAttention', 'QKTokenAttention', 'SpikingSelfAttention'],
             stem=dict(channels=[16, 32], pools=[False, False], shortcut_from=1),
-            pool='last',
+            pool='first',
         ),
         time_steps=4,
         neuron=dict(type='LIFNeuron', tau=2.0),

@@ -3,7 +3,12 @@ mean = [77.9, 77.9, 77.9]
 std = [95.9, 95.9, 95.9]
 
 data_preprocessor = dict(
-    type='ClsDataPreprocessor', num_classes=10, mean=mean, std=std, to_rgb=False
+    type='ClsDataPreprocessor',
+    num_classes=10,
+    mean=mean,
+    std=std,
+    to_rgb=False,
+    batch_augments=dict(augments=dict(type='Mixup', alpha=0.2)),
 )
 
 train_pipeline = [
@@ -12,7 +17,7 @@ train_pipeline = [
     dict(
         type='Rotate',
         angle=10.0,
-        prob=0.5,
+        prob=0.7,
         random_negative_prob=0.5,
         interpolation='bilinear',
     ),
