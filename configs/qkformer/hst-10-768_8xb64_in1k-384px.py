@@ -16,5 +16,5 @@ val_dataloader = dict(batch_size=32, dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(batch_size=32, dataset=dict(pipeline=test_pipeline))
 
 optim_wrapper = dict(accumulative_counts=16)
-param_scheduler = dict(max_epochs=210, epoch_offset=200, eta_min=5e-7, accumulative_counts=16)
+param_scheduler = dict(max_epochs=210, epoch_offset=200, eta_min=5e-7)
 train_cfg = dict(max_epochs=10)

@@ -9,4 +9,3 @@ _base_ = [
 # 16 images x 4 micro-batches to fit 32 GB: still 64 per GPU and optimizer step
 train_dataloader = dict(batch_size=16)
 optim_wrapper = dict(accumulative_counts=4)
-param_scheduler = dict(accumulative_counts=4)

@@ -8,7 +8,7 @@ import torch
 import yaml
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from PIL import Image
 
@@ -84,7 +84,6 @@ def test_names_tell_the_effective_batch(name):
     counts = cfg.optim_wrapper.get('accumulative_counts', 1)
     assert cfg.train_dataloader.batch_size * counts == per_gpu == sampler.multiple_of
     assert effective_batch(name, cfg) == cfg.auto_scale_lr.base_batch_size
-    assert cfg.param_scheduler.get('accumulative_counts', 1) == counts
     assert cfg.train_dataloader.drop_last
 
 
@@ -107,6 +106,9 @@ def rates(cfg, epoch_length):
         [torch.nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr
     )
     arguments = dict(cfg.param_scheduler)
+    optimizer = OptimWrapper(
+        optimizer, accumulative_counts=cfg.optim_wrapper.get('accumulative_counts', 1)
+    )
     cls = PARAM_SCHEDULERS.get(arguments.pop('type'))
     if arguments.pop('convert_to_iter_based', False):
         scheduler = cls.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **arguments)
@@ -116,7 +118,7 @@ def rates(cfg, epoch_length):
     values = []
     for _ in range(cfg.train_cfg.max_epochs * steps):
         values.append(optimizer.param_groups[0]['lr'])
-        optimizer.step()
+        optimizer.optimizer.step()
         scheduler.step()
     return values[::steps], values
 

@@ -20,7 +20,6 @@ param_scheduler = dict(
     warmup_epochs=5,
     max_epochs=200,
     eta_min=1e-6,
-    accumulative_counts=2,
     convert_to_iter_based=True,
 )
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
