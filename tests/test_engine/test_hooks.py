@@ -2,6 +2,7 @@
 
 import enum
 import io
+import math
 import os
 import uuid
 from collections import OrderedDict
@@ -13,6 +14,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
@@ -357,6 +359,29 @@ def test_a_non_finite_loss_stops_the_run(tmp_path):
     assert files == {'epoch_1.pth'}
     state = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)['state_dict']
     assert all(value.isfinite().all() for value in state.values())
+
+
+@pytest.mark.parametrize('to_iterations', [True, False])
+def test_the_runner_steps_the_schedule_as_its_equation_says(tmp_path, to_iterations):
+    """Epochs of 8 micro-batches, 2 of them a step: the rate of every optimizer step."""
+    seen = []
+
+    class See(Hook):
+        priority = 'HIGH'  # before the schedule goes on
+
+        def after_train_iter(self, runner, *args, **kwargs):
+            if runner.optim_wrapper.should_update():
+                seen.append(runner.optim_wrapper.get_lr()['lr'][0])
+
+    schedule = dict(type='WarmupCosineLR', warmup_epochs=2, max_epochs=4, eta_min=0.01)
+    schedule['convert_to_iter_based'] = to_iterations
+    runner(tmp_path, hooks=[See()], counts=2, epochs=5, param_scheduler=schedule).train()
+    expected = []
+    for step in range(20):
+        epoch = step / 4 if to_iterations else step // 4
+        cosine = 0.01 + 0.09 * (1 + math.cos(math.pi * (epoch - 2) / 2)) / 2
+        expected.append(0.1 * epoch / 2 if epoch < 2 else cosine if epoch < 4 else 0.01)
+    assert seen == pytest.approx(expected)
 
 
 def one_of_two_processes(rank, folder):
