@@ -16,7 +16,8 @@ class CPUAmpOptimWrapper(AmpOptimWrapper):
     Args:
         dtype (str): ``bfloat16``, which needs no scaler, or ``float16``. Defaults to ``bfloat16``.
         loss_scale (str | float | dict | None): As in ``AmpOptimWrapper``: ``dynamic``, a fixed
-            scale, or arguments of the scaler; None does not scale. Defaults to None.
+            scale, or arguments of the scaler. Defaults to None: ``dynamic`` with float16, whose
+            small gradients vanish otherwise, and no scaler with bfloat16.
         **kwargs: Arguments of ``OptimWrapper``.
 
     Raises:
@@ -35,7 +36,7 @@ class CPUAmpOptimWrapper(AmpOptimWrapper):
         OptimWrapper.__init__(self, **kwargs)
         self.cast_dtype = getattr(torch, dtype)
         self._scale_update_param = loss_scale if isinstance(loss_scale, float) else None
-        self.loss_scaler = torch.amp.GradScaler('cpu', **_scaler_arguments(loss_scale))
+        self.loss_scaler = torch.amp.GradScaler('cpu', **_scaler_arguments(loss_scale, dtype))
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -47,9 +48,9 @@ class CPUAmpOptimWrapper(AmpOptimWrapper):
             yield
 
 
-def _scaler_arguments(loss_scale: str | float | dict | None) -> dict:
+def _scaler_arguments(loss_scale: str | float | dict | None, dtype: str) -> dict:
     if loss_scale is None:
-        return dict(enabled=False)
+        return dict(enabled=dtype == 'float16')
     if loss_scale == 'dynamic':
         return {}
     if isinstance(loss_scale, float):

@@ -24,6 +24,11 @@ def test_computes_in_the_narrow_type(dtype):
     assert model.weight.dtype == torch.float32
 
 
+@pytest.mark.parametrize(('dtype', 'scaled'), [('bfloat16', False), ('float16', True)])
+def test_float16_alone_is_scaled_by_default(dtype, scaled):
+    assert bool(build(nn.Linear(1, 1), dtype=dtype).state_dict()['loss_scaler']) == scaled
+
+
 def test_dynamic_scale_skips_an_overflow_and_halves():
     model = nn.Linear(1, 1, bias=False)
     wrapper = build(model, dtype='float16', loss_scale=dict(init_scale=8.0))
