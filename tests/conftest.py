@@ -1,12 +1,14 @@
-"""A stand-in for mmcv's compiled operators, for tests of detectors on mmcv-lite."""
+"""For all tests: no default scope that outlives a test, and a stand-in for mmcv's operators."""
 
 import importlib.machinery
 import importlib.util
 import sys
 import types
 
+import pytest
 import torch
 import torchvision
+from mmengine.registry import DefaultScope
 
 
 def nms(bboxes, scores, iou_threshold, offset):
@@ -81,3 +83,12 @@ if importlib.util.find_spec('mmcv._ext') is None:
     stand_in = OperatorStandIn('mmcv._ext')
     stand_in.__spec__ = importlib.machinery.ModuleSpec('mmcv._ext', loader=None)
     sys.modules['mmcv._ext'] = stand_in
+
+
+@pytest.fixture(autouse=True)
+def scope_of_its_own():
+    """A runner leaves its default scope behind, in which later tests would look up names."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
