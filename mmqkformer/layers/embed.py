@@ -22,11 +22,16 @@ def check_residual(residual: str) -> str:
     return residual
 
 
-def _check_pools(name: str, channels: Sequence[int], pools: Sequence[bool]) -> None:
+def _check_widths(channels: Sequence[int], pools: Sequence[bool], embed_dims: int) -> None:
     if not channels or len(channels) != len(pools):
         raise ValueError(
-            f'{name}.pools={list(pools)!r}: expected one entry for each of '
-            f'{name}.channels={list(channels)!r}, at least one'
+            f'stem.pools={list(pools)!r}: expected one entry for each of '
+            f'stem.channels={list(channels)!r}, at least one'
+        )
+    if channels[-1] != embed_dims:
+        raise ValueError(
+            f'stem.channels={list(channels)!r}: expected the last to be the channels of the '
+            f'first stage, {embed_dims}'
         )
 
 
@@ -119,12 +124,7 @@ class PEDSStem(nn.Module):
         residual: str = 'add',
     ) -> None:
         super().__init__()
-        _check_pools('stem', channels, pools)
-        if channels[-1] != embed_dims:
-            raise ValueError(
-                f'stem.channels={list(channels)!r}: expected the last to be the channels of the '
-                f'first stage, {embed_dims}'
-            )
+        _check_widths(channels, pools, embed_dims)
         if not 0 < shortcut_from < len(channels):
             raise ValueError(
                 f'stem.shortcut_from={shortcut_from!r}: expected 1 to {len(channels) - 1}'
@@ -197,12 +197,7 @@ class SPS(nn.Module):
         residual: str = 'add',
     ) -> None:
         super().__init__()
-        _check_pools('stem', channels, pools)
-        if channels[-1] != embed_dims:
-            raise ValueError(
-                f'stem.channels={list(channels)!r}: expected the last to be the channels of the '
-                f'first stage, {embed_dims}'
-            )
+        _check_widths(channels, pools, embed_dims)
         if check_residual(residual) != 'add':
             raise ValueError(f"residual={residual!r}: SPS has residual='add' only")
         self.stride = 2 ** sum(pools)

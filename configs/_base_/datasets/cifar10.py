@@ -1,5 +1,4 @@
-# CIFAR-10, 64 images per optimizer step on one GPU. mmpretrain's CIFAR images are RGB already; the
-# release normalises both sets by the statistics of CIFAR-10.
+# CIFAR-10, 64 images per optimizer step on one GPU. mmpretrain's CIFAR images are RGB already.
 dataset_type = 'CIFAR10'
 data_root = 'data/cifar10'
 mean = [125.307, 122.961, 113.8575]
