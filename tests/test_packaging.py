@@ -81,7 +81,9 @@ def test_index_works_from_an_installed_wheel(wheel, tmp_path):
     run(*PIP, 'install', *OFFLINE, '--target', target, wheel)
     environment = {**os.environ, 'PYTHONPATH': str(target)}
     printed = run(sys.executable, '-c', USE_THE_INDEX, cwd=tmp_path, env=environment)
-    package, names, shipped = json.loads(printed.splitlines()[-1])
+    # The inferencer draws progress bars on the same stream
+    (line,) = (line for line in printed.splitlines() if line.startswith('["'))
+    package, names, shipped = json.loads(line)
     assert package.startswith(str(target))
     assert 'qkformer_hst-10-384_8xb64_in1k' in names
     assert shipped
