@@ -11,114 +11,149 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+WIDTH, HEIGHT = 12.0, 7.9  # inches, which are also the coordinates of everything drawn
 EMBED, TOKEN, SELF, PLAIN, CONFIG = '#d7e8f7', '#fde3c8', '#f6c9c9', '#eeeeee', '#e2efd9'
 BACKBONE = """\
 backbone = dict(
-  type='QKFormer',
-  time_steps=4,
-  neuron=dict(
-    type='LIFNeuron'),
+  type='QKFormer', time_steps=4,
+  neuron=dict(type='LIFNeuron'),
   stages=[
-    dict(embed=...,
-         block=...,
-         channels=96,
-         depth=1),
-    ...])"""
+    dict(embed=dict(type='PEDSStem', ...),
+         block=dict(attention=...),
+         channels=96, depth=1),
+    dict(...),
+    dict(...)])"""
 
 
-def box(ax: Axes, x: float, y: float, width: float, height: float, text: str, colour: str) -> None:
-    """A rounded box with its lower left corner at (x, y)."""
-    ax.add_patch(
-        FancyBboxPatch(
-            (x, y), width, height, boxstyle='round,pad=0.04', facecolor=colour, edgecolor='#555555'
-        )
-    )
-    ax.text(x + width / 2, y + height / 2, text, ha='center', va='center', fontsize=8.5)
+def box(ax: Axes, x: float, y: float, w: float, h: float, text: str = '', **style) -> None:
+    """A rounded box with its lower left corner at (x, y), and a text in its middle."""
+    style = {
+        'facecolor': PLAIN,
+        'edgecolor': '#555555',
+        'boxstyle': 'round,pad=0,rounding_size=0.05',
+    } | style
+    ax.add_patch(FancyBboxPatch((x, y), w, h, **style))
+    ax.text(x + w / 2, y + h / 2, text, ha='center', va='center')
 
 
-def arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], **style) -> None:
+def group(ax: Axes, x: float, y: float, w: float, h: float, label: str) -> None:
+    """A dashed frame with a label below it."""
+    box(ax, x, y, w, h, facecolor='none', edgecolor='#888888', linestyle='--')
+    ax.text(x + w / 2, y - 0.18, label, ha='center', va='center')
+
+
+def arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     """An arrow between two points."""
-    style = {'arrowstyle': '-|>', 'mutation_scale': 11, 'color': '#333333', **style}
+    style = dict(arrowstyle='-|>', mutation_scale=12, color='#333333', shrinkA=1, shrinkB=1)
     ax.add_patch(FancyArrowPatch(start, end, **style))
 
 
-def draw_network(ax: Axes) -> None:
+def title(ax: Axes, x: float, y: float, text: str) -> None:
+    ax.text(x, y, text, ha='left', va='center', fontsize=11, fontweight='bold')
+
+
+def draw_network(ax: Axes, bottom: float) -> None:
     """The stages of HST-10-C with the shapes of a 224 x 224 image."""
-    ax.set_title(
-        'HST-10-C on a 224 x 224 image: spikes [T, B, channels, height, width] from stage to stage',
-        fontsize=10,
-    )
+    title(ax, 0.1, bottom + 2.05, 'HST-10-C on a 224 x 224 image')
+    token = '{} x\nQ-K token\nattention\n+ MLP'
     stages = [
-        ('PEDSStem\nspiking encoding', '1 x\nQ-K token\nattention\n+ MLP', TOKEN, 'C/4, 56 x 56'),
-        ('PEDS', '2 x\nQ-K token\nattention\n+ MLP', TOKEN, 'C/2, 28 x 28'),
-        ('PEDS', '7 x\nspiking\nself attention\n+ MLP', SELF, 'C, 14 x 14'),
+        ('PEDSStem', token.format(1), TOKEN, 'C/4, 56, 56'),
+        ('PEDS', token.format(2), TOKEN, 'C/2, 28, 28'),
+        ('PEDS', '7 x\nspiking self\nattention\n+ MLP', SELF, 'C, 14, 14'),
     ]
-    box(ax, 0.0, 0.75, 1.1, 1.0, 'image\n[B, 3, 224, 224]\nshown T times', PLAIN)
-    x = 1.5
-    arrow(ax, (1.15, 1.25), (x - 0.05, 1.25))
+    middle = bottom + 1.05
+    box(ax, 0.1, middle - 0.4, 1.25, 0.8, 'image\n[B, 3, 224, 224]\nT times')
+    arrow(ax, (1.35, middle), (1.7, middle))
+    x = 1.6
     for i, (embed, block, colour, shape) in enumerate(stages):
-        box(ax, x, 0.75, 1.15, 1.0, embed, EMBED)
-        arrow(ax, (x + 1.2, 1.25), (x + 1.4, 1.25))
-        box(ax, x + 1.45, 0.55, 1.2, 1.4, block, colour)
-        ax.text(x + 1.33, 0.2, f'stage {i + 1}: {shape}', ha='center', fontsize=8.5)
-        arrow(ax, (x + 2.7, 1.25), (x + 3.0, 1.25))
-        x += 3.05
-    box(ax, x, 0.75, 1.25, 1.0, 'SpikingClsHead\nmean over tokens,\nlinear, mean over T', PLAIN)
-    ax.set_xlim(-0.1, x + 1.4)
-    ax.set_ylim(0.05, 2.1)
+        group(ax, x, bottom + 0.35, 2.7, 1.4, f'stage {i + 1}: spikes [T, B, {shape}]')
+        box(ax, x + 0.1, middle - 0.4, 1.05, 0.8, embed, facecolor=EMBED)
+        arrow(ax, (x + 1.15, middle), (x + 1.4, middle))
+        box(ax, x + 1.4, middle - 0.55, 1.2, 1.1, block, facecolor=colour)
+        arrow(ax, (x + 2.6, middle), (x + (3.05 if i < 2 else 2.95), middle))
+        x += 2.95
+    box(ax, x, middle - 0.4, 1.45, 0.8, 'SpikingClsHead\nmean over tokens\nand T, linear')
 
 
-def draw_block(ax: Axes) -> None:
-    """Q-K token attention and the deformed shortcut."""
-    ax.set_title('Q-K token attention (one head) and PEDS', fontsize=10)
-    box(ax, 0.0, 1.35, 0.55, 0.6, 'spikes\nx', PLAIN)
-    box(ax, 1.0, 1.95, 1.35, 0.5, 'Q = SN(BN(W x))', TOKEN)
-    box(ax, 1.0, 0.85, 1.35, 0.5, 'K = SN(BN(W x))', TOKEN)
-    box(ax, 2.75, 1.95, 1.6, 0.5, 'A = SN(sum over\nchannels of Q)', TOKEN)
-    box(ax, 2.75, 0.85, 1.6, 0.5, "X' = A masks\ntokens of K", TOKEN)
-    box(ax, 4.75, 0.85, 1.3, 0.5, "SN(BN(W X'))", TOKEN)
-    for start, end in [
-        ((0.6, 1.75), (0.96, 2.15)),
-        ((0.6, 1.55), (0.96, 1.15)),
-        ((2.4, 2.2), (2.71, 2.2)),
-        ((2.4, 1.1), (2.71, 1.1)),
-        ((3.55, 1.9), (3.55, 1.4)),
-        ((4.4, 1.1), (4.71, 1.1)),
-    ]:
-        arrow(ax, start, end)
-    ax.text(6.15, 1.1, '+ x', va='center', fontsize=10)
-    box(ax, 0.0, -0.35, 0.55, 0.6, 'spikes\nx', PLAIN)
-    box(ax, 1.0, 0.0, 3.35, 0.45, 'conv 3x3, BN, pool, SN, conv 3x3, BN, SN', EMBED)
-    box(ax, 1.0, -0.65, 3.35, 0.45, 'shortcut: conv 1x1 stride 2, BN, SN', EMBED)
-    arrow(ax, (0.6, 0.05), (0.96, 0.2))
-    arrow(ax, (0.6, -0.15), (0.96, -0.4))
-    ax.text(4.85, -0.1, '+', va='center', fontsize=14)
-    arrow(ax, (4.4, 0.2), (4.8, -0.02))
-    arrow(ax, (4.4, -0.42), (4.8, -0.16))
-    ax.set_xlim(-0.1, 6.7)
-    ax.set_ylim(-0.8, 2.65)
+def draw_attention(ax: Axes, bottom: float) -> None:
+    """Q-K token attention."""
+    title(ax, 0.1, bottom + 1.95, 'Q-K token attention, one head (SN: spiking neurons)')
+    top, low = bottom + 1.25, bottom + 0.3
+    box(ax, 0.1, bottom + 0.45, 0.7, 0.7, 'spikes\nx')
+    box(ax, 1.15, top - 0.3, 1.5, 0.6, 'Q = SN(BN(W x))', facecolor=TOKEN)
+    box(ax, 1.15, low - 0.3, 1.5, 0.6, 'K = SN(BN(W x))', facecolor=TOKEN)
+    box(ax, 2.95, top - 0.3, 1.75, 0.6, 'A = SN(sum of Q):\n0 or 1 per token', facecolor=TOKEN)
+    box(ax, 2.95, low - 0.3, 1.75, 0.6, "X' = K, but 0\nwhere A is 0", facecolor=TOKEN)
+    box(ax, 5.0, low - 0.3, 1.35, 0.6, "SN(BN(W X'))", facecolor=TOKEN)
+    arrow(ax, (0.8, bottom + 0.9), (1.15, top))
+    arrow(ax, (0.8, bottom + 0.7), (1.15, low))
+    arrow(ax, (2.65, top), (2.95, top))
+    arrow(ax, (2.65, low), (2.95, low))
+    arrow(ax, (3.82, top - 0.3), (3.82, low + 0.3))
+    arrow(ax, (4.7, low), (5.0, low))
+    ax.text(6.45, low, '+ x', va='center', fontsize=12)
 
 
-def draw_graph(ax: Axes) -> None:
-    """From a config to a run."""
-    ax.set_title(
-        'a config describes the graph; the registry builds it; mmengine trains it', fontsize=10
+def draw_peds(ax: Axes, bottom: float) -> None:
+    """Patch embedding with deformed shortcut."""
+    title(ax, 7.35, bottom + 1.95, 'PEDS, patch embedding with deformed shortcut')
+    top, low = bottom + 1.25, bottom + 0.3
+    box(ax, 7.35, bottom + 0.45, 0.7, 0.7, 'spikes\nx')
+    box(
+        ax,
+        8.4,
+        top - 0.3,
+        2.7,
+        0.6,
+        'conv 3x3, BN, max-pool, SN,\nconv 3x3, BN, SN',
+        facecolor=EMBED,
     )
-    box(ax, 0.0, -0.55, 2.3, 2.9, '', CONFIG)
-    ax.text(0.05, 0.9, BACKBONE, va='center', fontsize=7, family='monospace')
-    parts = ['neurons', 'patch embeddings', 'attentions, MLP', "a user's own part"]
-    for i, part in enumerate(parts):
-        box(ax, 2.85, 1.75 - 0.75 * i, 1.4, 0.5, part, PLAIN)
-        arrow(ax, (2.35, 0.95), (2.81, 2.0 - 0.75 * i))
-        arrow(ax, (4.3, 2.0 - 0.75 * i), (4.76, 0.95))
-    box(ax, 4.8, 0.35, 1.1, 1.2, 'mmengine\nrunner', PLAIN)
-    ax.text(3.55, 2.45, 'mmengine.MODELS', ha='center', fontsize=8.5)
-    uses = ['mmpretrain', 'mmdet', 'mmsegmentation']
-    for i, use in enumerate(uses):
-        box(ax, 6.45, 1.75 - 1.0 * i, 1.3, 0.5, use, PLAIN)
-        arrow(ax, (5.95, 0.95), (6.41, 2.0 - 1.0 * i))
-    ax.set_xlim(-0.1, 7.85)
-    ax.set_ylim(-0.8, 2.65)
+    box(ax, 8.4, low - 0.3, 2.7, 0.6, 'conv 1x1 stride 2, BN, SN', facecolor=EMBED)
+    middle = (top + low) / 2
+    arrow(ax, (8.05, middle + 0.1), (8.4, top))
+    arrow(ax, (8.05, middle - 0.1), (8.4, low))
+    arrow(ax, (11.1, top), (11.48, middle + 0.1))
+    arrow(ax, (11.1, low), (11.48, middle - 0.1))
+    ax.text(11.6, middle, '+', ha='center', va='center', fontsize=15)
+
+
+def draw_graph(ax: Axes, bottom: float) -> None:
+    """From a config to a run."""
+    title(
+        ax,
+        0.1,
+        bottom + 2.45,
+        'A config describes the graph, the registry builds it, the runner trains it',
+    )
+    middle = bottom + 1.2
+    box(ax, 0.1, bottom + 0.1, 3.45, 2.1, facecolor=CONFIG)
+    ax.text(0.2, middle, BACKBONE, va='center', fontsize=9, family='monospace', linespacing=1.4)
+    columns = [
+        (
+            4.0,
+            1.75,
+            'mmengine.MODELS',
+            ['neurons', 'patch embeddings', 'attentions, MLPs', 'your own part'],
+        ),
+        (8.45, 1.65, 'models', ['mmpretrain', 'mmdet', 'mmsegmentation']),
+    ]
+    for x, w, label, entries in columns:
+        group(ax, x - 0.1, bottom + 0.1, w + 0.2, 2.1, label)
+        step = 2.1 / len(entries)
+        for i, entry in enumerate(entries):
+            box(ax, x, bottom + 2.2 - (i + 0.5) * step - 0.19, w, 0.38, entry)
+    box(
+        ax,
+        6.3,
+        middle - 0.55,
+        1.65,
+        1.1,
+        "QKFormer\nout='rates':\n[B, C, H, W] of\nchosen stages",
+        facecolor=EMBED,
+    )
+    box(ax, 10.6, middle - 0.35, 1.3, 0.7, 'mmengine\nRunner')
+    for start, end in [(3.55, 3.9), (5.85, 6.3), (7.95, 8.35), (10.2, 10.6)]:
+        arrow(ax, (start, middle), (end, middle))
 
 
 def parse_args() -> argparse.Namespace:
@@ -129,15 +164,16 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     out = Path(parse_args().out)
-    figure = plt.figure(figsize=(13, 6.4), layout='constrained')
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.3])
-    left, right = bottom.subplots(1, 2, width_ratios=[1, 1.15])
-    axes = {top.subplots(): draw_network, left: draw_block, right: draw_graph}
-    for ax, draw in axes.items():
-        ax.set_axis_off()
-        draw(ax)
+    plt.rcParams['font.size'] = 9.5
+    figure = plt.figure(figsize=(WIDTH, HEIGHT))
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, HEIGHT))
+    ax.set_axis_off()
+    draw_network(ax, bottom=5.6)
+    draw_attention(ax, bottom=3.2)
+    draw_peds(ax, bottom=3.2)
+    draw_graph(ax, bottom=0.25)
     partial = out.with_name(f'.{out.name}.part')
-    figure.savefig(partial, dpi=110, format=out.suffix.lstrip('.'))
+    figure.savefig(partial, dpi=130, format=out.suffix.lstrip('.'))
     os.replace(partial, out)
     print(f'picture: {out}')
 
