@@ -3,6 +3,7 @@ dataset_type = 'CIFAR10'
 data_root = 'data/cifar10'
 mean = [125.307, 122.961, 113.8575]
 std = [62.985, 62.0925, 66.708]
+fill = [round(x) for x in mean]
 
 data_preprocessor = dict(
     type='ClsDataPreprocessor',
@@ -23,7 +24,7 @@ train_pipeline = [
         total_level=10,
         magnitude_level=9,
         magnitude_std=0.4,
-        hparams=dict(pad_val=[round(x) for x in mean], interpolation='bicubic'),
+        hparams=dict(pad_val=fill, interpolation='bicubic'),
     ),
     dict(
         type='RandomErasing',
@@ -31,7 +32,7 @@ train_pipeline = [
         mode='const',
         min_area_ratio=0.02,
         max_area_ratio=1 / 3,
-        fill_color=mean,
+        fill_color=fill,
     ),
     dict(type='PackInputs'),
 ]
