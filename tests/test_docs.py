@@ -1,30 +1,58 @@
 """The documentation is true: its code runs, its links and configs exist, its counts are exact."""
 
 import re
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from mmengine.config import Config
-from mmpretrain.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
+from mmpretrain.registry import DATASETS
+from PIL import Image
+
+from mmqkformer.neurons import backends
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md'), *(ROOT / 'configs').rglob('*.md')]
 )
-BLOCKS = [
-    (f'{page.relative_to(ROOT)}:{i}', code)
+
+
+def blocks_of(page):
+    return re.findall(r'^```python\n(.*?)^```', page.read_text(), re.M | re.S)
+
+
+BLOCKS = {
+    f'{page.relative_to(ROOT)}:{i}': code
     for page in PAGES
-    for i, code in enumerate(re.findall(r'^```python\n(.*?)^```', page.read_text(), re.M | re.S))
-    if not code.startswith('# fragment')
-]
+    for i, code in enumerate(blocks_of(page))
+}
+FRAGMENTS = {name: code for name, code in BLOCKS.items() if code.startswith('# fragment')}
+RUNNABLE = {name: code for name, code in BLOCKS.items() if name not in FRAGMENTS}
 
 
-@pytest.mark.parametrize('code', [c for _, c in BLOCKS], ids=[name for name, _ in BLOCKS])
-def test_code_runs(code, monkeypatch):
+@pytest.fixture
+def registries(monkeypatch):
+    """What a page registers is forgotten after its test."""
+    monkeypatch.setattr(backends, '_BACKENDS', dict(backends._BACKENDS))
+    yield
+    sys.modules.pop('my_attention', None)
+    for name, part in list(MODELS.module_dict.items()):
+        if part.__module__ in ('page', 'my_attention'):
+            del MODELS.module_dict[name]
+
+
+@pytest.mark.parametrize('name', RUNNABLE)
+def test_code_runs(name, monkeypatch, registries):
     monkeypatch.chdir(ROOT)
-    # As a user's module: what a page registers may be registered again by its next run
-    exec(compile(code.replace('register_module()', 'register_module(force=True)'), 'page', 'exec'),
-         {'__name__': 'page'})  # fmt: skip
+    exec(compile(RUNNABLE[name], name, 'exec'), {'__name__': 'page'})
+
+
+@pytest.mark.parametrize('name', FRAGMENTS)
+def test_fragments_are_python(name):
+    compile(FRAGMENTS[name], name, 'exec')
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -39,22 +67,86 @@ def test_links_and_paths_exist(page):
 
 def test_there_is_something_to_check():
     assert len(PAGES) > 10
-    assert len(BLOCKS) > 3
+    assert len(RUNNABLE) > 5
+    assert len(FRAGMENTS) > 5
 
 
-def test_the_model_table_is_exact():
-    folder, found = None, set()
+def write_configs(page, names, folder):
+    """The first configs of a page, as a reader writes them."""
+    codes = [code for code in blocks_of(ROOT / page) if '_base_ =' in code]
+    for name, code in zip(names, codes, strict=True):
+        (folder / name).write_text(code.replace('PATH', str(ROOT)))
+
+
+def test_the_image_folders_config_reads_a_folder_and_skips_broken_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_configs('docs/own_image_folder.md', ['flowers.py', 'skip.py'], tmp_path)
+    for path in ['train/daisy/0', 'train/tulip/0', 'val/daisy/0', 'val/tulip/0']:
+        file = tmp_path / 'data/flowers' / f'{path}.jpg'
+        file.parent.mkdir(parents=True)
+        Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(file)
+    cfg = Config.fromfile('flowers.py')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg.model)
+        test = DATASETS.build(cfg.test_dataloader.dataset)
+        train = DATASETS.build(cfg.train_dataloader.dataset)
+    assert model.head.fc.out_features == len(test) == len(train) == 2
+    assert test.metainfo['classes'] == ('daisy', 'tulip')
+    assert test[1]['inputs'].shape == (3, 224, 224)
+    # Whole optimizer steps; so few that an average of the weights would keep the initial ones
+    accumulated = cfg.train_dataloader.batch_size * cfg.optim_wrapper.accumulative_counts
+    assert accumulated == cfg.train_dataloader.sampler.multiple_of
+    assert cfg.custom_hooks == []
+    skipping = Config.fromfile('skip.py').train_dataloader.dataset
+    assert skipping.pipeline[1] == dict(type='LoadVerifiedImage', on_error='skip')
+    assert skipping.data_root == 'data/flowers'
+
+
+def test_the_attentions_config_builds_with_the_attention_of_the_page(
+    tmp_path, monkeypatch, registries
+):
+    page = ROOT / 'docs/adding_a_component.md'
+    (tmp_path / 'my_attention.py').write_text(blocks_of(page)[0].split('backbone = ')[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    write_configs(page, ['my_config.py'], tmp_path)
+    cfg = Config.fromfile(tmp_path / 'my_config.py')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        stages = MODELS.build(cfg.model).backbone.stages
+    found = [type(stage.blocks[0].attention).__name__ for stage in stages]
+    assert found == ['GlobalGate', 'GlobalGate', 'SpikingSelfAttention']
+
+
+def rows_of_the_model_tables():
+    """Configs of the README's tables: path, time steps, parameters, MACs, accuracy, as printed."""
     for line in (ROOT / 'README.md').read_text().splitlines():
         if match := re.match(r'\| config \(`(configs/\w+)/`\)', line):
             folder = match[1]
         elif match := re.match(r'\| `([\w-]+)`', line):
-            config, count = match[1], int(line.split('|')[4].replace(',', ''))
-            model = Config.fromfile(ROOT / folder / f'{config}.py').model
-            assert sum(p.numel() for p in MODELS.build(model).parameters()) == count, config
-            assert str(model.backbone.time_steps) == line.split('|')[3].strip()
-            found.add(config)
-    configs = {
-        path.stem for family in ('qkformer', 'spikformer')
-        for path in (ROOT / 'configs' / family).glob('*.py')
-    }  # fmt: skip
-    assert found == configs
+            yield f'{folder}/{match[1]}.py', *(cell.strip() for cell in line.split('|')[3:7])
+
+
+ROWS = list(rows_of_the_model_tables())
+
+
+@pytest.mark.parametrize(('path', 'time_steps', 'parameters'), [row[:3] for row in ROWS])
+def test_the_model_tables_count_the_configs_parameters(path, time_steps, parameters):
+    model = Config.fromfile(ROOT / path).model
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        count = sum(p.numel() for p in MODELS.build(model).parameters())
+    assert f'{count:,}' == parameters
+    assert str(model.backbone.time_steps) == time_steps
+
+
+def test_the_model_tables_agree_with_the_index():
+    index = {}
+    for family in ('qkformer', 'spikformer'):
+        metafile = yaml.safe_load((ROOT / 'configs' / family / 'metafile.yml').read_text())
+        index |= {model['Config']: model['Metadata'] for model in metafile['Models']}
+    assert {row[0] for row in ROWS} == {path for path in index if '/release/' not in path}
+    for path, _, _, macs, accuracy in ROWS:
+        number, unit = macs.split()
+        assert unit == 'G'
+        digits = len(number.split('.')[1])
+        assert f'{index[path]["FLOPs"] / 1e9:.{digits}f}' == number, path
+        published = [v for k, v in index[path].items() if k.startswith('Published Top-1')]
+        assert accuracy == (f'{published[0]:.2f}' if published else '-'), path
