@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from mmengine.registry import MODELS
+from mmengine.runner.checkpoint import load_state_dict
 from networks import awaken
 from torch import nn
 
@@ -307,11 +308,44 @@ def test_weights_of_another_family_are_refused(tmp_path):
     )
     pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'other.pth'), prefix='backbone.')
     model = build(init_cfg=pretrained)
-    with pytest.raises(RuntimeError, match=r'does not fit the QKFormer backbone: \d+ of'):
+    with pytest.raises(RuntimeError, match=r'does not fit the QKFormer backbone: .* missing'):
         model.init_weights()
     MODELS.build(
         dict(type='QKFormer', arch=dict(TINY, depths=[1, 1, 1]), init_cfg=pretrained)
     ).init_weights()
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_weights_of_another_width_are_refused(wrapped):
+    """Same names, other shapes: mmengine would warn and leave random weights."""
+    other = MODELS.build(
+        dict(
+            type='QKFormer',
+            arch=dict(
+                TINY,
+                embed_dims=[16, 32, 64],
+                stem=dict(channels=[8, 16, 16], pools=[True, True, False], shortcut_from=1),
+            ),
+        )
+    )
+    model, weights = build(), other.state_dict()
+    if wrapped:
+        model = nn.ModuleDict({'backbone': model})
+        weights = {f'backbone.{key}': value for key, value in weights.items()}
+    before = copy.deepcopy(model.state_dict())
+    message = r'does not fit the QKFormer backbone: .* \[8, 3, 3, 3\] instead of \[4, 3, 3, 3\]'
+    with pytest.raises(RuntimeError, match=message):
+        load_state_dict(model, weights, strict=False)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_new_kind_of_neuron_may_start_from_its_own_values():
+    lif, plif = build(), build(neuron=dict(type='PLIFNeuron'))
+    load_state_dict(plif, lif.state_dict(), strict=False)
+    assert torch.equal(
+        plif.state_dict()['stages.0.embed.convs.0.conv.weight'],
+        lif.state_dict()['stages.0.embed.convs.0.conv.weight'],
+    )
 
 
 def test_pretrained_weights_are_loaded(tmp_path):

@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import io
 import logging
 from types import SimpleNamespace
 
@@ -106,15 +107,26 @@ def test_processes_on_the_cpu_need_torchrun(monkeypatch):
         launch.adapt_to_cpu(training(launcher='slurm'))
 
 
-def test_address_of_a_checkpoint_goes_to_mmengine(monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        launch.CheckpointLoader,
-        'load_checkpoint',
-        lambda path, map_location: seen.append(path) or {'state_dict': {}},
-    )
-    assert launch.read_checkpoint('https://example.org/a.pth') == {'state_dict': {}}
-    assert seen == ['https://example.org/a.pth']
+class Malicious:
+    def __reduce__(self):
+        return print, ('code from a checkpoint ran',)
+
+
+@pytest.mark.parametrize('safe', [True, False])
+def test_checkpoint_behind_an_address_is_untrusted_too(safe, monkeypatch, capfd):
+    def fetch(address):
+        assert address == 'https://example.org/a.pth'
+        file = io.BytesIO()
+        torch.save({'state_dict': {}} if safe else {'state_dict': Malicious()}, file)
+        return file.getvalue()
+
+    monkeypatch.setattr(launch.fileio, 'get', fetch)
+    if safe:
+        assert launch.read_checkpoint('https://example.org/a.pth') == {'state_dict': {}}
+    else:
+        with pytest.raises(ValueError, match='expected plain tensors'):
+            launch.read_checkpoint('https://example.org/a.pth')
+        assert 'code from a checkpoint ran' not in capfd.readouterr().out
 
 
 def test_older_format_of_a_checkpoint_is_read(tmp_path):
@@ -147,3 +159,10 @@ def test_new_classifier_on_a_trained_backbone_fits_in_part(tmp_path):
         launch.check_checkpoint(new, path)
     with pytest.raises(ValueError, match='2 missing'):
         launch.check_checkpoint(torch.nn.Linear(3, 2), path, partial=True)
+
+
+def test_batch_counts_alone_do_not_fit_in_part(tmp_path):
+    narrow, wide = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(4)
+    torch.save(narrow.state_dict(), tmp_path / 'narrow.pth')
+    with pytest.raises(ValueError, match='4 of another shape'):
+        launch.check_checkpoint(wide, str(tmp_path / 'narrow.pth'), partial=True)

@@ -135,3 +135,15 @@ def test_output_arguments_that_make_no_sense(trained, run_tool, arguments, capsy
     with pytest.raises(SystemExit):
         run_tool('test.py', config, work_dir / 'epoch_2.pth', *arguments)
     assert '--out' in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_first_weights_of_another_width_are_refused(make_config, trained, run_tool):
+    """The names are the same, and the classifier's bias fits; the backbone refuses."""
+    wide = make_config(
+        ('embed_dims=[8, 16]', 'embed_dims=[16, 32]'),
+        ('channels=[4, 8]', 'channels=[8, 16]'),
+        ('in_channels=16', 'in_channels=32'),
+    )
+    narrow = trained[1] / 'epoch_2.pth'
+    with pytest.raises(RuntimeError, match='does not fit the QKFormer backbone'):
+        run_tool('train.py', wide, '--cfg-options', f'load_from={narrow}')

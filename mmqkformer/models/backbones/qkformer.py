@@ -1,7 +1,7 @@
 """QKFormer: a hierarchical spiking transformer, described as a list of stages."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.model import BaseModule, ModuleList
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...layers import SpikingBlock, checkpointed, firing_rates
+from ...neurons import SpikingNeuron
 from ..spikes import SpikeFeatures
 from .arch import expand_arch
 
@@ -156,7 +157,6 @@ class QKFormer(BaseModule):
         self.out_neurons = nn.ModuleDict(
             {str(i): MODELS.build(neuron) for i in self.out_indices if residual == 'membrane'}
         )
-        self.register_load_state_dict_post_hook(_refuse_foreign_weights)
         self._freeze()
 
     @staticmethod
@@ -283,26 +283,33 @@ class QKFormer(BaseModule):
             depth = before + int(rest[0]) + 1
         return depth, num_layers
 
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Tensor], prefix: str, *args, **kwargs
+    ) -> None:
+        """Refuses a load that would leave weights at random values.
 
-def _refuse_foreign_weights(module: QKFormer, incompatible_keys: object) -> None:
-    """Stops a load that would silently leave weights of the backbone at random values.
+        mmengine loads checkpoints (``Pretrained``, ``load_from``) without strictness: of another
+        family or width it would load little or nothing, with a warning only.
 
-    mmengine loads checkpoints (``Pretrained``, ``load_from``) without strictness; a checkpoint of
-    another family would then load nothing, with a warning only.
-    """
-    own = {
-        key
-        for key in module.state_dict()
-        if not key.endswith('num_batches_tracked') and not key.startswith('out_neurons.')
-    }
-    # A backbone inside a model sees its keys with the model's prefix.
-    absent = [
-        missing
-        for missing in incompatible_keys.missing_keys
-        if any(missing == key or missing.endswith('.' + key) for key in own)
-    ]
-    if absent:
-        raise RuntimeError(
-            f'checkpoint does not fit the QKFormer backbone: {len(absent)} of {len(own)} weights '
-            f'are missing, e.g. {absent[:3]}; is it of another family, or its prefix wrong?'
+        Raises:
+            RuntimeError: Weights are missing or of another shape; the message names some.
+        """
+        # These start from values that mean something: counts, time constants
+        optional = tuple(
+            f'{name}.'
+            for name, module in self.named_modules()
+            if isinstance(module, SpikingNeuron) or name.startswith('out_neurons.')
         )
+        faults = []
+        for name, value in self.state_dict().items():
+            given = state_dict.get(prefix + name)
+            if given is not None and given.shape != value.shape:
+                faults.append(f'{name} {list(given.shape)} instead of {list(value.shape)}')
+            elif given is None and not name.endswith('num_batches_tracked'):
+                faults += [] if name.startswith(optional) else [f'{name} missing']
+        if faults:
+            raise RuntimeError(
+                f'checkpoint does not fit the QKFormer backbone: {len(faults)} weights, e.g. '
+                f'{", ".join(faults[:3])}; is it of another family or width, or its prefix wrong?'
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
