@@ -3,12 +3,14 @@
 import argparse
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .models.backbones import ARCHITECTURES, QKFormer
 
 # Each family is told by a key that only it has; the rest of its keys must then all be known.
 _FAMILIES = {
@@ -22,6 +24,7 @@ _EMBEDS = {
     'cifar': (('proj', 'proj1'), ('proj3', 'proj4'), ('proj3', 'proj4')),
     'events': (('proj', 'proj1', 'proj2', 'proj3'), ('proj', 'proj4')),
 }
+_ARCHITECTURE = {'imagenet': 'hst-10-384', 'cifar': 'hst-4-384', 'events': 'hst-2-256'}
 _ATTENTION = {'q': 'attention.query', 'k': 'attention.key', 'v': 'attention.value'}
 _KINDS = {'conv': 'conv', 'bn': 'norm', 'lif': 'neuron'}
 
@@ -127,8 +130,11 @@ def convert_state_dict(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
         dict[str, Tensor]: State dict of an ``ImageClassifier`` of this zoo.
 
     Raises:
-        UnknownCheckpointError: A key is unknown, a value is no tensor, or two keys are the same.
+        UnknownCheckpointError: A key is unknown, missing or there twice, or a value is no tensor.
     """
+    others = [name for name in released if not isinstance(name, str)]
+    if others:
+        raise UnknownCheckpointError(f'{others[0]!r} is no name: expected names of weights')
     family = family_of({name.removeprefix('module.') for name in released})
     converted: dict[str, Tensor] = {}
     for name, value in released.items():
@@ -138,7 +144,27 @@ def convert_state_dict(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if new in converted:
             raise UnknownCheckpointError(f'{name!r} names {new!r} a second time')
         converted[new] = value.unsqueeze(-1) if value.dim() == 3 else value
+    missing = sorted(_complete(family, converted) - set(converted))
+    if missing:
+        raise UnknownCheckpointError(
+            f'{len(missing)} weights of the {family} family are missing, e.g. {missing[:3]}'
+        )
     return converted
+
+
+def _complete(family: str, keys: Iterable[str]) -> set[str]:
+    """Names of a whole model with as many blocks a stage as ``keys`` have."""
+    blocks = [re.match(r'backbone\.stages\.(\d+)\.blocks\.(\d+)\.', key) for key in keys]
+    places = {(int(match[1]), int(match[2])) for match in blocks if match}
+    arch = ARCHITECTURES[_ARCHITECTURE[family]]
+    depths = [
+        max([block + 1 for at, block in places if at == stage], default=1)
+        for stage in range(len(arch['depths']))
+    ]
+    with torch.device('meta'):
+        backbone = QKFormer(arch=dict(arch, depths=depths))
+    names = {f'backbone.{name}' for name in backbone.state_dict()}
+    return names | {'head.fc.weight', 'head.fc.bias'}
 
 
 def load_released(path: str | Path, use_ema: bool = False) -> Mapping[str, Tensor]:
@@ -178,8 +204,8 @@ def load_released(path: str | Path, use_ema: bool = False) -> Mapping[str, Tenso
             f'{path}: holds {type(content).__name__}: expected a state dict, or a dict with one'
         )
     if use_ema:
-        if 'state_dict_ema' not in content:
-            raise UnknownCheckpointError(f"{path}: has no 'state_dict_ema'")
+        if not isinstance(content.get('state_dict_ema'), Mapping):
+            raise UnknownCheckpointError(f"{path}: has no state dict 'state_dict_ema'")
         return content['state_dict_ema']
     for key in ('model', 'state_dict'):
         if isinstance(content.get(key), Mapping):

@@ -4,6 +4,8 @@ import functools
 import warnings
 from pathlib import Path
 
+from .version import has_mmpretrain
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -28,10 +30,10 @@ def register_model_index(root: Path | None = None) -> None:
     Args:
         root (Path, optional): Folder of the index. Defaults to :func:`zoo_root`.
     """
-    try:
-        from mmpretrain.apis import ModelHub
-    except (ImportError, AssertionError):  # mmpretrain asserts the versions that it runs with
+    if not has_mmpretrain():
         return
+    from mmpretrain.apis import ModelHub
+
     root = root or zoo_root()
     index = root / 'model-index.yml'
     if not index.is_file():

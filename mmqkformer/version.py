@@ -1,23 +1,29 @@
-"""The version of this package and the versions of OpenMMLab that it runs with."""
+"""The version of this package and the versions of PyTorch and OpenMMLab that it runs with."""
 
+import functools
 import importlib
 from importlib import metadata
 
 __version__ = '0.1.0'
 
 # module: (first version that works, first version that is not known to work)
-REQUIRED = {'mmengine': ('0.8.3', '1.0.0'), 'mmcv': ('2.0.0', '2.4.0')}
+# torch: 2.6 made weights_only=True the default of torch.load and brought what tells its types
+REQUIRED = {
+    'torch': ('2.6.0', '3.0.0'),
+    'mmengine': ('0.8.3', '1.0.0'),
+    'mmcv': ('2.0.0', '2.4.0'),
+}
 OPTIONAL = {'mmpretrain': ('1.0.0', '2.0.0')}
 
 
 def check_dependencies() -> None:
-    """Check that OpenMMLab's packages are there, in versions that this package runs with.
+    """Check that PyTorch and OpenMMLab are there, in versions that this package runs with.
 
-    They are not named in the package's installation requirements, because pip would then install
-    mmcv over mmcv-lite, or an original over a fork that keeps its import name.
+    OpenMMLab's packages are not named in the installation requirements, because pip would then
+    install mmcv over mmcv-lite, or an original over a fork that keeps its import name.
 
     Raises:
-        ImportError: If mmengine or mmcv is missing, or if mmengine, mmcv or mmpretrain is of a
+        ImportError: If torch, mmengine or mmcv is missing, or if one of them or mmpretrain is of a
             version outside its range.
     """
     for name, (low, high) in REQUIRED.items():
@@ -33,6 +39,16 @@ def check_dependencies() -> None:
         version = _installed_version(name)
         if version is not None:
             _check_range(name, version, low, high)
+
+
+@functools.cache
+def has_mmpretrain() -> bool:
+    """Whether mmpretrain is installed and can be imported; it asserts what it runs with."""
+    try:
+        importlib.import_module('mmpretrain')
+    except (ImportError, AssertionError):
+        return False
+    return True
 
 
 def _check_range(name: str, version: str, low: str, high: str) -> None:

@@ -154,6 +154,9 @@ def test_ema_weights_are_taken_on_request(released, tmp_path):
     torch.save({'state_dict': released}, tmp_path / 'plain.pth')
     with pytest.raises(UnknownCheckpointError, match='state_dict_ema'):
         load_released(tmp_path / 'plain.pth', use_ema=True)
+    torch.save({'state_dict': released, 'state_dict_ema': None}, tmp_path / 'none.pth')
+    with pytest.raises(UnknownCheckpointError, match='state_dict_ema'):
+        load_released(tmp_path / 'none.pth', use_ema=True)
 
 
 class Malicious:
@@ -170,6 +173,12 @@ class Malicious:
         (lambda state: {**state, 'stage1.0.extra': torch.zeros(1)}, "'stage1.0.extra'"),
         (lambda state: {**state, 'head.bias': 3}, "'head.bias' is int"),
         (lambda state: {**state, 'module.head.bias': torch.zeros(100)}, 'a second time'),
+        (lambda state: {**state, 7: torch.zeros(1)}, '7 is no name'),
+        (lambda state: {k: v for k, v in state.items() if k != 'head.bias'}, "['head.fc.bias']"),
+        (
+            lambda state: {k: v for k, v in state.items() if 'stage3.0.mlp' not in k},
+            "'backbone.stages.2.blocks.0.mlp.fc1.conv.bias'",
+        ),
     ],
 )
 def test_anything_else_is_refused_by_name(content, message, released, tmp_path, capfd):

@@ -80,7 +80,7 @@ def _datasets(key: str, dataset: dict) -> Iterator[tuple[str, dict]]:
 
 def _check_dataset(key: str, dataset: dict) -> None:
     kind = dataset['type'] if isinstance(dataset['type'], str) else dataset['type'].__name__
-    kind = kind.split('.')[-1]
+    kind = kind.split('.')[-1].removeprefix('BGR')  # the same files
     root = dataset.get('data_root')
     if not root or '://' in root or dataset.get('download', False):
         return

@@ -32,6 +32,7 @@ class SpikeFeatures(Tensor):
         cls, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> object:
         x = args[0] if args else (kwargs or {}).get('input')
+        x = x[0] if isinstance(x, (list, tuple)) and x else x
         if func in _IMAGE_LAYERS and isinstance(x, SpikeFeatures) and x.dim() == 5:
             raise ValueError(
                 f"backbone.out='spikes' gives features [T, B, C, H, W], here "
@@ -40,4 +41,8 @@ class SpikeFeatures(Tensor):
                 f'(PEDSNeck, SpikingClsHead)'
             )
         with torch._C.DisableTorchFunctionSubclass():
-            return func(*args, **(kwargs or {}))
+            result = func(*args, **(kwargs or {}))
+        # What a clamp or a power makes of spikes over time is no image either
+        if func is not Tensor.as_subclass and type(result) is Tensor and result.dim() == 5:
+            result = result.as_subclass(cls)
+        return result

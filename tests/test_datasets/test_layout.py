@@ -18,7 +18,7 @@ def check(cfg):
     ('dataset', 'layout'),
     [
         (dict(type='ImageNet', split='train'), 'n01440764_10026.JPEG'),
-        (dict(type='mmpretrain.CIFAR10'), 'data_batch_1 ... data_batch_5'),
+        (dict(type='BGRCIFAR10'), 'data_batch_1 ... data_batch_5'),
         (dict(type='CIFAR100'), 'cifar-100-python'),
         (dict(type='CIFAR100'), 'or train_dataloader.dataset.download=True'),
         (dict(type='CustomDataset', data_prefix='train'), 'class_a'),

@@ -213,9 +213,14 @@ def test_a_write_that_dies_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)
     resumed = runner(tmp_path, checkpoint=checkpoint, resume=True)
     resumed.train()
-    files = {path.name for path in (tmp_path / 'run').glob('*.pth')}
+    files = {path.name for path in (tmp_path / 'run').glob('*.p*t*')}
     assert files == {'epoch_2.pth'}
     assert (tmp_path / 'run' / 'last_checkpoint').read_text().endswith('epoch_2.pth')
+
+
+def test_storage_elsewhere_is_refused():
+    with pytest.raises(ValueError, match=r"checkpoint\.backend_args=\{'backend': 'petrel'\}"):
+        mmqkformer.engine.AtomicCheckpointHook(backend_args=dict(backend='petrel'))
 
 
 def test_the_best_checkpoint_is_replaced_only_when_complete(tmp_path, monkeypatch):
@@ -359,6 +364,22 @@ def test_a_non_finite_loss_stops_the_run(tmp_path):
     assert files == {'epoch_1.pth'}
     state = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=True)['state_dict']
     assert all(value.isfinite().all() for value in state.values())
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    """A finite loss whose gradients overflow shows one iteration too late for the checkpoint."""
+    run = runner(tmp_path, hooks=[dict(type='NonFiniteLossHook')], epochs=2)
+
+    class Spoil(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter == 15:  # the last, after its loss
+                runner.model.fc.weight.data.fill_(float('inf'))
+
+    run.register_hook(Spoil())
+    with pytest.raises(NonFiniteLossError, match=r'fc\.weight is not finite; the run stops'):
+        run.train()
+    files = {path.name for path in (tmp_path / 'run').glob('*.pth')}
+    assert files == {'epoch_1.pth'}
 
 
 @pytest.mark.parametrize('to_iterations', [True, False])

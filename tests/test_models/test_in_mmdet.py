@@ -1,8 +1,10 @@
-"""The README's lines in a stock mmdet config: a training step and a prediction."""
+"""The lines for mmdet in the README and the documentation, in a stock config."""
 
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -10,13 +12,16 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from mmengine.structures import InstanceData
+from PIL import Image
 
 SIZE = (67, 93)
 META = dict(
     img_shape=SIZE, pad_shape=SIZE, ori_shape=SIZE, batch_input_shape=SIZE, scale_factor=(1, 1)
 )
-README = Path(__file__).parents[2] / 'README.md'
+ROOT = Path(__file__).parents[2]
+README = ROOT / 'README.md'
 
 
 def readme_config():
@@ -54,3 +59,60 @@ def test_retinanet_trains_and_predicts(with_cp):
         assert unused == []
         predictions = model.eval()(images, list(samples(2)), mode='predict')
     assert len(predictions) == 2
+
+
+def coco(root, count):
+    """A data set of COCO's layout: noise with one box an image."""
+    images, annotations = [], []
+    (root / 'train2017').mkdir()
+    for i in range(count):
+        pixels = np.random.default_rng(i).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / 'train2017' / f'{i}.png')
+        images.append(dict(id=i, file_name=f'{i}.png', height=SIZE[0], width=SIZE[1]))
+        annotations.append(
+            dict(id=i, image_id=i, category_id=1, bbox=[4, 6, 36, 44], area=1584, iscrowd=0)
+        )
+    (root / 'annotations').mkdir()
+    content = dict(images=images, annotations=annotations, categories=[dict(id=1, name='person')])
+    (root / 'annotations' / 'instances_train2017.json').write_text(json.dumps(content))
+
+
+def test_the_fragment_for_reproducible_runs_trains(tmp_path):
+    """docs/reproducibility.md: order and augmentation repeat; the checkpoint is plain data."""
+    coco(tmp_path, 2)
+    text = (ROOT / 'docs' / 'reproducibility.md').read_text()
+    fragment = re.search(r'```python\n(# fragment\n.*?)```', text, re.S)[1]
+    config = tmp_path / 'config.py'
+    config.write_text("_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n" + fragment)
+
+    def train(work_dir):
+        cfg = Config.fromfile(config)
+        cfg.merge_from_dict(readme_config())
+        cfg.model.backbone.arch = dict(
+            base='hst-10-384',
+            embed_dims=[6, 12, 24],
+            depths=[1, 1, 1],
+            stem=dict(channels=[3, 6, 6], pools=[True, True, False], shortcut_from=1),
+        )
+        cfg.model.neck.in_channels = [6, 12, 24]
+        dataset = cfg.train_dataloader.dataset
+        assert dataset.pipeline[0].type == 'SeedSample'
+        assert [step.type for step in dataset.pipeline].count('PackDetInputs') == 1
+        dataset.data_root = f'{tmp_path}/'
+        dataset.metainfo = dict(classes=('person',))
+        cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False)
+        for step in dataset.pipeline:
+            if step.type == 'Resize':
+                step.scale = (93, 67)
+        cfg.train_cfg.max_epochs = 1
+        cfg.randomness = dict(seed=0)
+        for split in ('val', 'test'):
+            for key in ('dataloader', 'evaluator', 'cfg'):
+                cfg[f'{split}_{key}'] = None
+        cfg.work_dir = str(tmp_path / work_dir)
+        cfg.experiment_name = work_dir
+        Runner.from_cfg(cfg).train()
+        return torch.load(tmp_path / work_dir / 'epoch_1.pth', weights_only=True)['state_dict']
+
+    first, second = train('first'), train('second')
+    assert all(torch.equal(first[key], second[key]) for key in first)

@@ -140,6 +140,30 @@ def test_stock_neck_and_head_take_the_rates():
 
 
 @pytest.mark.parametrize(
+    ('out', 'neck', 'kind'),
+    [
+        ('rates', None, 'SpikingClsHead'),
+        ('spikes', None, 'SpikingClsHead'),
+        ('rates', dict(type='mmpretrain.GlobalAveragePooling'), 'mmpretrain.LinearClsHead'),
+    ],
+)
+def test_a_model_in_half_precision_runs(out, neck, kind):
+    model = MODELS.build(
+        dict(
+            type='mmpretrain.ImageClassifier',
+            backbone=dict(BACKBONE, out=out),
+            neck=neck,
+            head=dict(type=kind, num_classes=5, in_channels=64),
+        )
+    )
+    feats = model.bfloat16().extract_feat(torch.randn(2, 3, 16, 16).bfloat16())
+    logits = model.head(feats)
+    assert logits.dtype == torch.bfloat16
+    assert logits.shape == (2, 5)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
         (dict(num_classes=0), r'head\.num_classes=0'),

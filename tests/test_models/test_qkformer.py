@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -232,6 +233,8 @@ def test_compiles_to_the_same_function():
     [
         (dict(arch='hst-9-999'), r"arch='hst-9-999' is unknown: expected one of"),
         (dict(arch=dict(base='hst-0')), r"arch='hst-0' is unknown"),
+        (dict(arch=3), r"arch=3: expected a name, of \['hst-"),
+        (dict(arch=dict(TINY, embed_dims=64)), r'arch\.embed_dims=64: expected a list'),
         (dict(arch=dict(TINY, width=3)), r"arch has unknown keys \['width'\]"),
         (dict(arch=dict(depths=[1])), r"arch lacks \['embed_dims'"),
         (dict(arch=dict(TINY, depths=[1])), r'arch\.depths=\[1\]: expected 3 entries'),
@@ -242,13 +245,24 @@ def test_compiles_to_the_same_function():
         (dict(arch=dict(TINY, attentions=['Nobody'] * 3)), r"'Nobody' is not a registered"),
         (dict(arch=None), 'expected either arch or stages'),
         (dict(time_steps=0), r'time_steps=0: expected'),
+        (dict(time_steps=True), r'time_steps=True: expected an integer'),
+        (dict(time_steps=2.0), r'time_steps=2\.0: expected an integer'),
         (dict(out='voltage'), r"backbone\.out='voltage': expected 'rates' or 'spikes'"),
         (dict(out_indices=(3,)), r'out_indices=\(3,\): expected'),
+        (dict(out_indices=2), r'out_indices=2: expected a list, \(2,\)'),
         (dict(frozen_stages=4), r'frozen_stages=4: expected -1 to 3'),
         (dict(with_cp=[True]), r'with_cp=\[True\]: expected'),
         (dict(residual='sum'), r"residual='sum': expected"),
         (dict(neuron=dict(type='LIFNeuron', backend='tpu')), r"neuron\.backend='tpu' is unknown"),
+        (dict(arch=None, stages=[]), r'backbone\.stages=\[\]: expected a list of at least one'),
         (dict(arch=None, stages=[dict(channels=3)]), r'stages\[0\]=.*expected a dict of'),
+        (
+            dict(
+                arch=None,
+                stages=[dict(embed={}, block=dict(attention={}), channels=8, depth=1)],
+            ),
+            r'stages\[0\]\.block=.*: expected attention and mlp',
+        ),
         (
             dict(
                 arch=None,
@@ -261,6 +275,19 @@ def test_compiles_to_the_same_function():
 def test_bad_arguments_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build({'type': 'QKFormer', 'arch': TINY, **kwargs})
+
+
+def test_frozen_and_recomputed_stages_count_what_the_config_gives():
+    """A child config that asks for an earlier stage need not shorten its parent's lists."""
+    model = build(out_indices=(1,), frozen_stages=3, with_cp=[False, True, True])
+    assert [stage.with_cp for stage in model.stages] == [False, True]
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_numpy_counts_steps_too():
+    model = build(time_steps=np.int64(2))
+    assert model.time_steps == 2
+    assert type(model.time_steps) is int
 
 
 def test_unknown_type_is_named():
@@ -282,10 +309,16 @@ def test_bad_inputs_are_named(shape, message):
         build().eval()(image(*shape))
 
 
+def test_raw_images_are_refused():
+    with pytest.raises(ValueError, match=r'input of torch\.uint8: expected floating-point'):
+        build().eval()(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize(
     'neck',
     [
         dict(type='mmpretrain.GlobalAveragePooling'),
+        dict(type='mmpretrain.GeneralizedMeanPooling'),
         dict(type='mmdet.FPN', in_channels=[32], out_channels=8, num_outs=1),
     ],
 )

@@ -1,16 +1,16 @@
-# CIFAR-10, 64 images per optimizer step on one GPU. mmpretrain's CIFAR images are RGB already.
-dataset_type = 'CIFAR10'
+# CIFAR-10, 64 images per optimizer step on one GPU.
+dataset_type = 'BGRCIFAR10'
 data_root = 'data/cifar10'
 mean = [125.307, 122.961, 113.8575]
 std = [62.985, 62.0925, 66.708]
-fill = [round(x) for x in mean]
+bgr_fill = [round(x) for x in mean[::-1]]
 
 data_preprocessor = dict(
     type='ClsDataPreprocessor',
     num_classes=10,
     mean=mean,
     std=std,
-    to_rgb=False,
+    to_rgb=True,
     batch_augments=dict(augments=dict(type='Mixup', alpha=0.5)),
 )
 
@@ -24,7 +24,7 @@ train_pipeline = [
         total_level=10,
         magnitude_level=9,
         magnitude_std=0.4,
-        hparams=dict(pad_val=fill, interpolation='bicubic'),
+        hparams=dict(pad_val=bgr_fill, interpolation='bicubic'),
     ),
     dict(
         type='RandomErasing',
@@ -32,11 +32,12 @@ train_pipeline = [
         mode='const',
         min_area_ratio=0.02,
         max_area_ratio=1 / 3,
-        fill_color=fill,
+        fill_color=bgr_fill,
     ),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='PackInputs')]
+# The resize is for images from elsewhere
+test_pipeline = [dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]
 
 train_dataloader = dict(
     batch_size=64,

@@ -4,7 +4,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
 from ..samplers import SeededIndex
-from ..seeding import seed_everything
+from ..seeding import SAMPLES, seed_everything
 
 
 @TRANSFORMS.register_module()
@@ -27,7 +27,7 @@ class SeedSample(BaseTransform):
         index = results.get('sample_idx')
         if isinstance(index, SeededIndex):
             self._seeded = True
-            seed_everything(index.seed, index.epoch, index)
+            seed_everything(SAMPLES, index.seed, index.epoch, index)
         elif not self._seeded:
             raise TypeError(
                 'SeedSample: the index of the sample brings no seed; expected '

@@ -65,9 +65,17 @@ class AtomicCheckpointHook(CheckpointHook):
 
     Args:
         **kwargs: Arguments of ``CheckpointHook``, for checkpoints on local disks.
+
+    Raises:
+        ValueError: ``backend_args`` are given.
     """
 
     def __init__(self, **kwargs) -> None:
+        if 'backend_args' in kwargs:
+            raise ValueError(
+                f'default_hooks.checkpoint.backend_args={kwargs["backend_args"]!r}: expected none, '
+                "checkpoints are written to local disks; for others take type='CheckpointHook'"
+            )
         super().__init__(**kwargs, backend_args=dict(backend='atomic'))
 
     def before_train(self, runner: Runner) -> None:
@@ -99,6 +107,11 @@ class AtomicCheckpointHook(CheckpointHook):
                     f'optim_wrapper.accumulative_counts={counts}'
                 )
         super().before_train(runner)
+        if is_main_process():
+            # A killed run could not remove its own
+            for folder in {Path(self.out_dir), Path(runner.work_dir)}:
+                for partial in folder.glob('.*.part'):
+                    partial.unlink(missing_ok=True)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))

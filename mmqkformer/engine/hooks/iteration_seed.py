@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...datasets.seeding import seed_everything
+from ...datasets.seeding import ITERATIONS, seed_everything
 
 
 @HOOKS.register_module()
@@ -34,4 +34,4 @@ class IterationSeedHook(Hook):
         data_batch: dict | tuple | list | None = None,
     ) -> None:
         """Seeds this iteration, the accelerator included."""
-        seed_everything(runner.seed, get_rank(), runner.iter)
+        seed_everything(ITERATIONS, runner.seed, get_rank(), runner.iter)

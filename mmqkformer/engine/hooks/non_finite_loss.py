@@ -1,4 +1,4 @@
-"""Stops a run whose loss is not a number any more."""
+"""Stops a run whose loss or weights are not numbers any more."""
 
 import math
 
@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss term became infinite or not a number."""
+    """A loss term or a weight became infinite or not a number."""
 
 
 @HOOKS.register_module()
@@ -20,6 +20,8 @@ class NonFiniteLossHook(Hook):
     The last checkpoint stays. All processes stop together: a term that only one of them sees has
     reached the weights of all, and the main one would save them. mmengine reads every loss term for
     its log at each iteration, so that the check costs no further synchronisation of the device.
+    A finite loss whose gradients overflowed spoils the weights one iteration before a loss tells:
+    a checkpoint of such weights is not written.
     """
 
     # Before the checkpoint, the average and the logs
@@ -51,3 +53,16 @@ class NonFiniteLossHook(Hook):
                 f'iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {terms}; the run stops '
                 f'and its last checkpoint stays in {runner.work_dir}'
             )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Checks the weights.
+
+        Raises:
+            NonFiniteLossError: One is not finite; the message names it.
+        """
+        for name, value in checkpoint['state_dict'].items():
+            if not value.isfinite().all():
+                raise NonFiniteLossError(
+                    f'iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {name} is not '
+                    f'finite; the run stops and its last checkpoint stays in {runner.work_dir}'
+                )

@@ -1,7 +1,7 @@
 """Architectures by name: each expands to the list of stages that ``QKFormer`` is built from."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.registry import MODELS
 
@@ -48,7 +48,8 @@ ARCHITECTURES: dict[str, dict] = {
         pool='last',
     ),
 }
-_KEYS = ('embed_dims', 'depths', 'num_heads', 'mlp_ratios', 'attentions', 'stem', 'pool')
+_STAGE_KEYS = ('embed_dims', 'depths', 'num_heads', 'mlp_ratios', 'attentions')
+_KEYS = (*_STAGE_KEYS, 'stem', 'pool')
 
 
 def resolve_arch(arch: str | dict) -> dict:
@@ -66,6 +67,8 @@ def resolve_arch(arch: str | dict) -> dict:
     """
     if isinstance(arch, str):
         arch = dict(base=arch)
+    if not isinstance(arch, Mapping):
+        raise ValueError(f'arch={arch!r}: expected a name, of {sorted(ARCHITECTURES)}, or a dict')
     arch = dict(arch)
     base = arch.pop('base', None)
     if base is not None and base not in ARCHITECTURES:
@@ -77,8 +80,11 @@ def resolve_arch(arch: str | dict) -> dict:
     missing = [key for key in _KEYS if key not in arch]
     if missing:
         raise ValueError(f'arch lacks {missing}: give them, or start from arch.base')
+    for key in _STAGE_KEYS:
+        if not isinstance(arch[key], (list, tuple)):
+            raise ValueError(f'arch.{key}={arch[key]!r}: expected a list, one entry for each stage')
     stages = len(arch['embed_dims'])
-    for key in ('depths', 'num_heads', 'mlp_ratios', 'attentions'):
+    for key in _STAGE_KEYS:
         if len(arch[key]) != stages:
             raise ValueError(
                 f'arch.{key}={arch[key]!r}: expected {stages} entries, one for each of '

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 import torch
 from mmengine.model import BaseModule, ModuleList
@@ -103,6 +104,8 @@ class QKFormer(BaseModule):
         if out not in ('rates', 'spikes'):
             raise ValueError(f"backbone.out={out!r}: expected 'rates' or 'spikes'")
         stages = expand_arch(arch) if stages is None else stages
+        if not isinstance(stages, Sequence) or not stages:
+            raise ValueError(f'backbone.stages={stages!r}: expected a list of at least one stage')
         neuron = dict(type='LIFNeuron', tau=2.0) if neuron is None else neuron
         norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
         self.time_steps = time_steps
@@ -110,17 +113,18 @@ class QKFormer(BaseModule):
         self.out = out
         self.norm_eval = norm_eval
         depths = [self._check_stage(i, stage)['depth'] for i, stage in enumerate(stages)]
-        drop_paths = iter(torch.linspace(0, drop_path_rate, max(sum(depths), 1)).tolist())
+        last = max(sum(depths) - 1, 1)
+        drop_paths = iter([drop_path_rate * i / last for i in range(sum(depths))])
         self.out_indices = self._check_out_indices(out_indices, len(stages))
-        # A stage that nobody asked for would hold parameters without gradient.
-        stages = stages[: max(self.out_indices) + 1]
-        self.depths = depths[: len(stages)]
         if not -1 <= frozen_stages <= len(stages):
             raise ValueError(f'frozen_stages={frozen_stages!r}: expected -1 to {len(stages)}')
         self.frozen_stages = frozen_stages
         recompute = [with_cp] * len(stages) if isinstance(with_cp, bool) else list(with_cp)
         if len(recompute) != len(stages):
             raise ValueError(f'with_cp={with_cp!r}: expected a bool or one for each stage')
+        # A stage that nobody asked for would hold parameters without gradient.
+        stages = stages[: max(self.out_indices) + 1]
+        self.depths = depths[: len(stages)]
 
         common = dict(neuron=neuron, norm_cfg=norm_cfg, residual=residual)
         self.stages = ModuleList()
@@ -166,12 +170,17 @@ class QKFormer(BaseModule):
                 f'stages[{i}]={stage!r}: expected a dict of {sorted(_STAGE_KEYS)} '
                 f'(block may be left out where depth is 0)'
             )
+        block = stage.get('block', {})
+        if block and not {'attention', 'mlp'} <= set(block):
+            raise ValueError(f'stages[{i}].block={block!r}: expected attention and mlp')
         if stage['depth'] < 0 or (stage['depth'] > 0 and 'block' not in stage):
             raise ValueError(f'stages[{i}].depth={stage["depth"]!r}: expected 0, or a block')
         return stage
 
     @staticmethod
     def _check_out_indices(out_indices: Sequence[int], stages: int) -> tuple[int, ...]:
+        if isinstance(out_indices, int):
+            raise ValueError(f'out_indices={out_indices!r}: expected a list, ({out_indices},)')
         if not out_indices or any(not -stages <= i < stages for i in out_indices):
             raise ValueError(
                 f'out_indices={tuple(out_indices)!r}: expected stages, {-stages} to {stages - 1}'
@@ -185,9 +194,9 @@ class QKFormer(BaseModule):
 
     @time_steps.setter
     def time_steps(self, time_steps: int) -> None:
-        if not isinstance(time_steps, int) or time_steps < 1:
+        if isinstance(time_steps, bool) or not isinstance(time_steps, Integral) or time_steps < 1:
             raise ValueError(f'time_steps={time_steps!r}: expected an integer of at least 1')
-        self._time_steps = time_steps
+        self._time_steps = int(time_steps)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Runs the network.
@@ -216,13 +225,20 @@ class QKFormer(BaseModule):
     def _output(self, x: Tensor, stage: str) -> Tensor:
         if stage in self.out_neurons:
             x = self.out_neurons[stage](x)
-        return firing_rates(x) if self.out == 'rates' else x.as_subclass(SpikeFeatures)
+        if self.out == 'spikes':
+            return x.as_subclass(SpikeFeatures)
+        # Of the weights' type, which a stock head of the same model has too
+        return firing_rates(x).to(next(self.parameters()).dtype)
 
     def _check_input(self, x: Tensor) -> None:
         if x.dim() not in (4, 5):
             raise ValueError(
                 f'input of shape {list(x.shape)}: expected images [B, C, H, W] or event frames '
                 f'[B, T, C, H, W]'
+            )
+        if not x.is_floating_point():
+            raise ValueError(
+                f'input of {x.dtype}: expected floating-point numbers, as a data preprocessor gives'
             )
         if x.size(-3) != self.in_channels:
             raise ValueError(

@@ -1,10 +1,10 @@
 """Heads; they build on mmpretrain and exist where it is installed."""
 
-from importlib.util import find_spec
+from ...version import has_mmpretrain
 
 __all__ = []
 
-if find_spec('mmpretrain') is not None:
+if has_mmpretrain():
     from .spiking_cls_head import SpikingClsHead
 
     __all__ += ['SpikingClsHead']

@@ -82,7 +82,7 @@ class SpikingClsHead(ClsHead):
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Logits ``[B, num_classes]``, the mean over time."""
         x = self.pre_logits(feats)
-        return self.fc(firing_rates(x) if x.dim() == 3 else x)
+        return self._classify(firing_rates(x) if x.dim() == 3 else x)
 
     def forward_steps(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Logits of every time step, ``[T, B, num_classes]``; needs spikes.
@@ -96,7 +96,10 @@ class SpikingClsHead(ClsHead):
                 f'logits of every time step need spikes, got features {list(feats[-1].shape)}: '
                 f"set backbone.out='spikes'"
             )
-        return self.fc(x)
+        return self._classify(x)
+
+    def _classify(self, x: Tensor) -> Tensor:
+        return self.fc(x.to(self.fc.weight.dtype))
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs) -> dict:
         """Losses by name; ``kwargs`` go to the loss module."""

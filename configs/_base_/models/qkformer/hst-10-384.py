@@ -2,7 +2,7 @@ model = dict(
     type='ImageClassifier',
     backbone=dict(
         type='QKFormer',
-        arch='hst-10-384',
+        arch=dict(base='hst-10-384'),
         time_steps=4,
         neuron=dict(type='LIFNeuron', tau=2.0),
     ),
