@@ -41,7 +41,23 @@ CUSTOM = """
 │   └── ...
 └── ..."""
 
-LAYOUTS = {'ImageNet': IMAGENET, 'CIFAR10': CIFAR10, 'CIFAR100': CIFAR100, 'CustomDataset': CUSTOM}
+EVENTS = """
+{{root}}
+├── train                  (a store: events.bin, manifest.csv, meta.json)
+└── test                   (likewise)
+which this command makes of the original archives:
+    python tools/dataset_converters/{tool}.py SRC {{root}}"""
+
+LAYOUTS = {
+    'ImageNet': IMAGENET,
+    'CIFAR10': CIFAR10,
+    'CIFAR100': CIFAR100,
+    'CustomDataset': CUSTOM,
+    'CIFAR10DVS': EVENTS.format(tool='prepare_cifar10dvs'),
+    'DVS128Gesture': EVENTS.format(tool='prepare_dvs128gesture'),
+    'EventDataset': EVENTS.format(tool='prepare_events'),
+}
+EVENT_SETS = ('CIFAR10DVS', 'DVS128Gesture', 'EventDataset')
 CIFAR_FOLDERS = {'CIFAR10': 'cifar-10-batches-py', 'CIFAR100': 'cifar-100-python'}
 
 
@@ -98,11 +114,11 @@ def _check_dataset(key: str, dataset: dict) -> None:
 
 
 def _image_folder(kind: str, dataset: dict) -> Path:
-    """Where the images lie: mmpretrain joins the root and the prefix, or the split's name."""
+    """Where the samples lie: mmpretrain joins the root and the prefix, or the split's name."""
     prefix = dataset.get('data_prefix') or ''
     if isinstance(prefix, dict):
         prefix = prefix.get('img_path') or prefix.get('root') or ''
-    if kind == 'ImageNet' and not prefix:
+    if kind in ('ImageNet', *EVENT_SETS) and not prefix:
         prefix = dataset.get('split', '')
     if kind in CIFAR_FOLDERS:
         prefix = Path(prefix) / CIFAR_FOLDERS[kind]

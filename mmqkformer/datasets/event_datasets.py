@@ -1,0 +1,98 @@
+"""Data sets of event recordings, read from the stores that the preparation writes."""
+
+from pathlib import Path
+
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+from .events import EventError
+from .events.classes import CIFAR10, GESTURES
+from .events.store import EventStore
+
+
+@DATASETS.register_module()
+class EventDataset(BaseDataset):
+    """Recordings of ``<data_root>/<split>``, a store of ``tools/dataset_converters``.
+
+    A sample has ``store`` (the folder), ``recording`` (its number there) and ``gt_label``; the
+    transform ``LoadEvents`` reads the events. Samples lie in the order of the store: by class,
+    then by file name.
+
+    Args:
+        data_root (str): Folder of the stores.
+        split (str): Name of one of them. Defaults to ``train``.
+        **kwargs: Arguments of mmengine's ``BaseDataset``.
+
+    Raises:
+        EventError: There is no store, it is damaged or of another layout, or its classes are not
+            those of this data set.
+    """
+
+    def __init__(self, data_root: str, split: str = 'train', **kwargs) -> None:
+        self.split = split
+        super().__init__(
+            ann_file='', data_root=data_root, **{'test_mode': split != 'train', **kwargs}
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """Reads the manifest of the store."""
+        path = Path(self.data_root) / self.split
+        store = EventStore(path)
+        classes = self._metainfo.setdefault('classes', store.classes)
+        if tuple(classes) != tuple(store.classes):
+            raise EventError(
+                f'{path}: field classes: {list(store.classes)}: expected {list(classes)}, the '
+                f'classes of {type(self).__name__}'
+            )
+        return [
+            dict(store=str(path), recording=i, gt_label=recording.label)
+            for i, recording in enumerate(store.recordings)
+        ]
+
+
+@DATASETS.register_module()
+class CIFAR10DVS(EventDataset):
+    """CIFAR10-DVS (Li et al., Frontiers in Neuroscience 2017), 10,000 recordings, 128 x 128.
+
+    Images of CIFAR-10 moved on a screen before an event camera. Prepared by
+    ``tools/dataset_converters/prepare_cifar10dvs.py``. Arguments as for :class:`EventDataset`.
+    """
+
+    METAINFO = {'classes': CIFAR10}  # noqa: RUF012 - mmengine's way
+
+
+@DATASETS.register_module()
+class DVS128Gesture(EventDataset):
+    """DVS128 Gesture (Amir et al., CVPR 2017), 11 hand and arm gestures, 128 x 128.
+
+    Prepared by ``tools/dataset_converters/prepare_dvs128gesture.py``.
+
+    Args:
+        label_order (str): ``number``, gesture 1 is label 0; or ``folder``, the order in which the
+            public release of QKFormer numbers classes and samples: its folders are named 0 to 10
+            and sorted as text, so that gesture 11 (folder 10) comes third, as label 2. Defaults to
+            ``number``.
+        **kwargs: Arguments of :class:`EventDataset`.
+
+    Raises:
+        ValueError: ``label_order`` is unknown.
+    """
+
+    METAINFO = {'classes': GESTURES}  # noqa: RUF012 - mmengine's way
+
+    def __init__(self, label_order: str = 'number', **kwargs) -> None:
+        if label_order not in ('number', 'folder'):
+            raise ValueError(f"dataset.label_order={label_order!r}: expected 'number' or 'folder'")
+        self.label_order = label_order
+        super().__init__(**kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Reads the manifest of the store."""
+        data_list = super().load_data_list()
+        if self.label_order == 'folder':
+            order = sorted(range(len(GESTURES)), key=str)
+            self._metainfo['classes'] = tuple(GESTURES[label] for label in order)
+            for info in data_list:
+                info['gt_label'] = order.index(info['gt_label'])
+            data_list.sort(key=lambda info: info['gt_label'])
+        return data_list

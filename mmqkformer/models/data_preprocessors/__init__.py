@@ -1,0 +1,10 @@
+"""Data preprocessors; they build on mmpretrain and exist where it is installed."""
+
+from ...version import has_mmpretrain
+
+__all__ = []
+
+if has_mmpretrain():
+    from .event_data_preprocessor import EventDataPreprocessor
+
+    __all__ += ['EventDataPreprocessor']
