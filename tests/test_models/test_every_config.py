@@ -17,15 +17,16 @@ CONFIGS = sorted(
 
 
 def build(path):
-    """The config's model, awake, and images of an odd, non-square size."""
+    """The config's model, awake, and images or frames of an odd, non-square size."""
     cfg = Config.fromfile(ROOT / path).model
     torch.manual_seed(0)
     model = MODELS.build(cfg).double()
     stride = model.backbone.strides[-1]
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(
-        4, 3, 2 * stride + 5, 4 * stride - 1, dtype=torch.float64, generator=generator
-    )
+    size = (model.backbone.in_channels, 2 * stride + 5, 4 * stride - 1)
+    if model.backbone.in_channels == 2:
+        size = (model.backbone.time_steps, *size)
+    images = torch.randn(4, *size, dtype=torch.float64, generator=generator)
     return awaken(model, images), images
 
 
