@@ -1,11 +1,13 @@
-"""Data sets, samplers and transforms; the CIFAR sets exist where mmpretrain is installed."""
+"""Data sets, samplers and transforms; some exist only where mmpretrain is installed."""
 
 from ..version import has_mmpretrain
 from .digits import Digits
+from .event_datasets import CIFAR10DVS, DVS128Gesture, EventDataset
 from .samplers import SeededSampler
-from .transforms import LoadVerifiedImage, SeedSample
+from .transforms import *  # noqa: F403
+from .transforms import __all__ as _transforms
 
-__all__ = ['Digits', 'LoadVerifiedImage', 'SeedSample', 'SeededSampler']
+__all__ = ['CIFAR10DVS', 'DVS128Gesture', 'Digits', 'EventDataset', 'SeededSampler', *_transforms]
 
 if has_mmpretrain():
     from .cifar import BGRCIFAR10, BGRCIFAR100

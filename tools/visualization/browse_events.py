@@ -14,7 +14,6 @@ import numpy as np
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, init_default_scope
-from mmqkformer.datasets.events.frames import slice_bounds
 from tqdm import tqdm
 
 from mmqkformer.analysis.event_pictures import (
@@ -26,6 +25,7 @@ from mmqkformer.analysis.event_pictures import (
     save_figure,
 )
 from mmqkformer.datasets.events import Events
+from mmqkformer.datasets.events.frames import slice_bounds
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.datasets.seeding import SAMPLES, seed_everything
 

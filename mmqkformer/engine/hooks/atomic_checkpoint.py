@@ -1,6 +1,5 @@
 """Checkpoints that are complete or not there, and never of half an optimizer step."""
 
-import os
 from collections import deque
 from pathlib import Path
 
@@ -10,19 +9,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-
-def write_atomically(content: bytes, path: str | Path) -> None:
-    """Writes a file under a temporary name beside it, flushes it to disk and renames it."""
-    path = Path(path)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        with open(partial, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+from ...files import write_atomically
 
 
 class AtomicLocalBackend(LocalBackend):

@@ -1,0 +1,248 @@
+"""Finds the recordings in the archives of CIFAR10-DVS and DVS128 Gesture."""
+
+import csv
+import functools
+import shutil
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .aedat import decode_aedat, read_aedat
+from .classes import CIFAR10, GESTURES
+from .files import SUFFIXES
+from .prepare import Job, Named, job_of
+from .stream import EventError
+
+CIFAR10DVS_TREE = """
+{src}
+├── airplane.zip           (as downloaded, or the extracted folder airplane)
+│   ├── airplane/cifar10_airplane_0.aedat
+│   └── ...                (1,000 recordings)
+└── ...                    (10 classes)"""
+
+DVS128GESTURE_TREE = """
+{src}
+└── DvsGesture.tar.gz      (as downloaded, or the extracted folder DvsGesture)
+    ├── trials_to_train.txt
+    ├── trials_to_test.txt
+    ├── user01_fluorescent.aedat
+    ├── user01_fluorescent_labels.csv
+    └── ..."""
+
+
+def find_cifar10dvs(src: str | Path, sensor_size: tuple[int, int]) -> dict[str, dict[str, Job]]:
+    """Finds the recordings of CIFAR10-DVS.
+
+    Args:
+        src (str | Path): Folder of the ten zip files, or of the ten extracted folders.
+        sensor_size (tuple[int, int]): Height and width of the sensor.
+
+    Returns:
+        dict: Class -> file name -> job.
+
+    Raises:
+        EventError: A class is missing or empty, or its zip file is damaged.
+    """
+    src, found = Path(src), {}
+    for label, name in enumerate(CIFAR10):
+        folder, archive = src / name, src / f'{name}.zip'
+        if folder.is_dir():
+            jobs = {
+                path.name: job_of(path, f'{name}/{path.name}', label, sensor_size)
+                for path in sorted(folder.glob('*.aedat'))
+            }
+        elif archive.is_file():
+            jobs = {
+                member.rsplit('/', 1)[-1]: Job(
+                    f'{name}/{member.rsplit("/", 1)[-1]}',
+                    functools.partial(_load_member, archive, member, name, label, sensor_size),
+                )
+                for member in _members(archive)
+            }
+        else:
+            jobs = {}
+        if not jobs:
+            tree = CIFAR10DVS_TREE.format(src=src)
+            raise EventError(f'{src}: no recordings of class {name!r}; expected{tree}')
+        found[name] = jobs
+    return found
+
+
+@functools.lru_cache(maxsize=len(CIFAR10))
+def _opened(archive: Path) -> zipfile.ZipFile:
+    """The archive, opened once in each process."""
+    try:
+        return zipfile.ZipFile(archive)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise EventError(f'{archive}: cannot be read: {error}') from error
+
+
+def _members(archive: Path) -> list[str]:
+    return sorted(name for name in _opened(archive).namelist() if name.endswith('.aedat'))
+
+
+def _load_member(
+    archive: Path, member: str, name: str, label: int, sensor_size: tuple[int, int]
+) -> list[Named]:
+    try:
+        data = _opened(archive).read(member)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise EventError(f'{archive}: {member}: cannot be read: {error}') from error
+    file = f'{name}/{member.rsplit("/", 1)[-1]}'
+    return [(file, label, decode_aedat(data, f'{archive}: {member}', sensor_size))]
+
+
+def find_folders(
+    src: str | Path, classes: list[str], sensor_size: tuple[int, int]
+) -> dict[str, dict[str, Job]]:
+    """Finds one's own recordings, ``src/CLASS/*.aedat`` or ``*.npz``.
+
+    Args:
+        src (str | Path): Folder of the class folders.
+        classes (list[str]): Names of the classes.
+        sensor_size (tuple[int, int]): Height and width of the sensor.
+
+    Returns:
+        dict: Class -> file name -> job.
+
+    Raises:
+        EventError: A class has no recording.
+    """
+    found = {}
+    for label, name in enumerate(classes):
+        paths = [p for p in sorted((Path(src) / name).glob('*')) if p.suffix.lower() in SUFFIXES]
+        if not paths:
+            raise EventError(f'{Path(src) / name}: expected recordings, *.aedat or *.npz')
+        found[name] = {p.name: job_of(p, f'{name}/{p.name}', label, sensor_size) for p in paths}
+    return found
+
+
+def extract_dvs128gesture(src: str | Path, dst: str | Path) -> Path:
+    """Finds the folder ``DvsGesture``, extracting the download if need be.
+
+    Args:
+        src (str | Path): The tar.gz, its folder, or the extracted folder or its parent.
+        dst (str | Path): Where to extract to, ``DST/.DvsGesture``; kept until :func:`clean`.
+
+    Returns:
+        Path: The folder with the trial lists.
+
+    Raises:
+        EventError: There is none, or the archive is damaged.
+    """
+    src, extracted = Path(src), Path(dst) / '.DvsGesture'
+    for folder in (src, src / 'DvsGesture', extracted / 'DvsGesture'):
+        if (folder / 'trials_to_train.txt').is_file():
+            return folder
+    archive = src / 'DvsGesture.tar.gz' if src.is_dir() else src
+    if (src / 'DvsGesture').is_dir():
+        archive = src / 'DvsGesture' / 'trials_to_train.txt'
+    if not archive.is_file():
+        tree = DVS128GESTURE_TREE.format(src=src)
+        raise EventError(f'{archive}: does not exist; expected{tree}')
+    partial = extracted.with_name('.DvsGesture.part')
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        with tarfile.open(archive, 'r:gz') as tar:
+            for member in tqdm(tar, desc=f'extracting {archive.name}', unit='file'):
+                tar.extract(member, partial, filter='data')
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise EventError(f'{archive}: cannot be extracted: {error}') from error
+    partial.replace(extracted)
+    if not (extracted / 'DvsGesture' / 'trials_to_train.txt').is_file():
+        shutil.rmtree(extracted)
+        raise EventError(f'{archive}: has no DvsGesture/trials_to_train.txt')
+    return extracted / 'DvsGesture'
+
+
+def clean(dst: str | Path) -> None:
+    """Removes what :func:`extract_dvs128gesture` extracted."""
+    shutil.rmtree(Path(dst) / '.DvsGesture', ignore_errors=True)
+
+
+def find_dvs128gesture(folder: Path, split: str, sensor_size: tuple[int, int]) -> list[Job]:
+    """Finds the recordings of one of the official trial lists.
+
+    Args:
+        folder (Path): See :func:`extract_dvs128gesture`.
+        split (str): ``train`` or ``test``.
+        sensor_size (tuple[int, int]): Height and width of the sensor.
+
+    Returns:
+        list[Job]: One for each recording, of several gestures.
+
+    Raises:
+        EventError: The list is missing or empty.
+    """
+    path = folder / f'trials_to_{split}.txt'
+    try:
+        names = path.read_text().split()
+    except OSError as error:
+        raise EventError(f'{path}: the list of the split is missing') from error
+    if not names:
+        raise EventError(f'{path}: expected a recording a line')
+    return [
+        Job(name, functools.partial(_load_gestures, folder / name, sensor_size)) for name in names
+    ]
+
+
+def _load_gestures(path: Path, sensor_size: tuple[int, int]) -> list[Named]:
+    """The gestures of a recording: events of ``start <= t < end`` for each row of its labels."""
+    windows = read_windows(path.with_name(f'{path.stem}_labels.csv'))
+    events = read_aedat(path, sensor_size)
+    found = []
+    for i, (gesture, start, end) in enumerate(windows):
+        first, behind = events.t.searchsorted((start, end))
+        if first == behind:
+            raise EventError(
+                f'{path}: field t: no events from {start} to {end} us, gesture {i} of the labels'
+            )
+        found.append((f'{path.stem}/{i:03d}', gesture, events[first:behind]))
+    return found
+
+
+def read_windows(path: Path) -> list[tuple[int, int, int]]:
+    """Reads the labels of a recording of DVS128 Gesture.
+
+    Args:
+        path (Path): CSV file with ``class,startTime_usec,endTime_usec``, classes from 1.
+
+    Returns:
+        list[tuple[int, int, int]]: Label from 0, start and end in microseconds.
+
+    Raises:
+        EventError: It is missing, empty, or a field is wrong; the message names line and field.
+    """
+    found = []
+    try:
+        with open(path, newline='') as file:
+            for number, row in enumerate(csv.DictReader(file), start=2):
+                values = []
+                for field in ('class', 'startTime_usec', 'endTime_usec'):
+                    text = row.get(field)
+                    if text is None or not text.strip().isdecimal():
+                        raise EventError(
+                            f'{path}: line {number}: field {field}: {text!r}: expected a number'
+                        )
+                    values.append(int(text))
+                gesture, start, end = values
+                if not 1 <= gesture <= len(GESTURES):
+                    raise EventError(
+                        f'{path}: line {number}: field class: {gesture}: expected 1 to '
+                        f'{len(GESTURES)}'
+                    )
+                if end <= start:
+                    raise EventError(
+                        f'{path}: line {number}: field endTime_usec: {end}: expected more than '
+                        f'startTime_usec={start}'
+                    )
+                found.append((gesture - 1, start, end))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise EventError(f'{path}: the labels cannot be read: {error}') from error
+    if not found:
+        raise EventError(f'{path}: expected a gesture a line, behind the header')
+    return found

@@ -1,0 +1,100 @@
+"""Streams of events to frames of counts."""
+
+import numpy as np
+
+from .stream import EventError, Events
+
+
+def slice_bounds(t: np.ndarray, time_steps: int, split_by: str) -> np.ndarray:
+    """Where a recording is cut into slices.
+
+    The rule is SpikingJelly's. By number, every slice gets ``N // T`` events; by time, slice i gets
+    the events of ``[t_0 + i d, t_0 + (i + 1) d)`` with ``d = (t_N - t_0) // T``. The last slice
+    takes the rest in both.
+
+    Args:
+        t (np.ndarray): Times of the N events, in order.
+        time_steps (int): Slices T.
+        split_by (str): ``number`` or ``time``.
+
+    Returns:
+        np.ndarray: ``[T + 1]``; slice i has the events ``bounds[i]:bounds[i + 1]``.
+    """
+    steps = np.arange(time_steps, dtype=np.int64)
+    if split_by == 'number':
+        bounds = steps * (len(t) // time_steps)
+    else:
+        # In Python's integers: a store's times are unsigned and would wrap around
+        first = int(t[0])
+        duration = (int(t[-1]) - first) // time_steps
+        # Of the times' own type, so that searchsorted does not copy them
+        bounds = np.searchsorted(t, (first + steps * duration).astype(t.dtype), side='left')
+    return np.append(bounds, len(t))
+
+
+def events_to_frames(
+    events: Events,
+    time_steps: int,
+    split_by: str = 'number',
+    size: tuple[int, int] | None = None,
+    source: str = 'events',
+) -> np.ndarray:
+    """Counts the events of every slice, polarity and pixel; none is lost or counted twice.
+
+    Args:
+        events (Events): A recording.
+        time_steps (int): Frames T.
+        split_by (str): See :func:`slice_bounds`. Defaults to ``number``.
+        size (tuple[int, int] | None): Height and width of the frames; pixel ``(x, y)`` of the
+            sensor counts for pixel ``(x w // W, y h // H)``. Defaults to the sensor's.
+        source (str): File of the recording, for messages. Defaults to ``events``.
+
+    Returns:
+        np.ndarray: float32, ``[T, 2, H, W]``; channel 0 counts OFF, channel 1 ON events.
+
+    Raises:
+        ValueError: An argument is out of range.
+        EventError: There are fewer events than frames.
+    """
+    check_frames(time_steps, split_by, size)
+    if time_steps > len(events):
+        raise EventError(
+            f'{source}: field t: {len(events)} events: expected at least '
+            f'EventsToFrames.time_steps={time_steps}'
+        )
+    height, width = size or events.sensor_size
+    bounds = slice_bounds(events.t, time_steps, split_by)
+    frames = np.empty((time_steps, 2, height, width), np.float32)
+    for frame, begin, end in zip(frames, bounds[:-1], bounds[1:]):
+        part = slice(begin, end)
+        x, y = events.x[part].astype(np.intp), events.y[part].astype(np.intp)
+        if size is not None:
+            x = x * width // events.sensor_size[1]
+            y = y * height // events.sensor_size[0]
+        # In place, as bincount wants them
+        y *= width
+        y += x
+        np.multiply(events.p[part], np.intp(height * width), out=x, casting='unsafe')
+        y += x
+        frame[...] = np.bincount(y, minlength=2 * height * width).reshape(2, height, width)
+    return frames
+
+
+def check_frames(time_steps: int, split_by: str, size: tuple[int, int] | None) -> None:
+    """Checks the arguments of :func:`events_to_frames`.
+
+    Raises:
+        ValueError: One is out of range; the message names it.
+    """
+    if isinstance(time_steps, bool) or not isinstance(time_steps, int) or time_steps < 1:
+        raise ValueError(
+            f'EventsToFrames.time_steps={time_steps!r}: expected an integer of at least 1'
+        )
+    if split_by not in ('number', 'time'):
+        raise ValueError(f"EventsToFrames.split_by={split_by!r}: expected 'number' or 'time'")
+    if size is not None and (
+        not isinstance(size, (tuple, list))
+        or len(size) != 2
+        or any(not isinstance(n, int) or n < 1 for n in size)
+    ):
+        raise ValueError(f'EventsToFrames.size={size!r}: expected (height, width), or None')

@@ -1,0 +1,114 @@
+"""Augmentation of event frames: one draw a sample, the same for all its frames."""
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.registry import TRANSFORMS
+from torchvision.transforms.v2 import functional as F
+
+_BINS = 31  # strengths, evenly from 0 to the largest
+
+
+@TRANSFORMS.register_module()
+class EventFlip(BaseTransform):
+    """Mirrors all frames of a sample.
+
+    Args:
+        prob (float): How often. Defaults to 0.5.
+        direction (str): ``horizontal`` or ``vertical``. Defaults to ``horizontal``.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(self, prob: float = 0.5, direction: str = 'horizontal') -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'EventFlip.prob={prob!r}: expected 0 to 1')
+        if direction not in ('horizontal', 'vertical'):
+            raise ValueError(
+                f"EventFlip.direction={direction!r}: expected 'horizontal' or 'vertical'"
+            )
+        self.prob = prob
+        self.axis = -1 if direction == 'horizontal' else -2
+
+    def transform(self, results: dict) -> dict:
+        """Changes ``frames``."""
+        if np.random.random() < self.prob:
+            results['frames'] = np.ascontiguousarray(np.flip(results['frames'], self.axis))
+        return results
+
+
+@TRANSFORMS.register_module()
+class EventAugment(BaseTransform):
+    """The public release's policy for event frames.
+
+    One of six operations is drawn for each sample: none, shear in x, translation in x, translation
+    in y, rotation, cutout. Its strength is one of 31 values from 0 to the largest, its sign is
+    drawn too. Pixels are moved by their nearest neighbour (translations by whole ones); what comes
+    in from outside is 0. Cutout draws its area instead, evenly, and empties a square.
+
+    Args:
+        shear (float): Largest shear, as a ratio. Defaults to 0.3.
+        translate (int): Largest translation in pixels. Defaults to 5.
+        rotate (float): Largest angle in degrees. Defaults to 30.0.
+        cutout (tuple[float, float]): Least and largest share of the area that is emptied. Defaults
+            to (0.001, 0.11).
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    OPERATIONS = ('identity', 'shear_x', 'translate_x', 'translate_y', 'rotate', 'cutout')
+
+    def __init__(
+        self,
+        shear: float = 0.3,
+        translate: int = 5,
+        rotate: float = 30.0,
+        cutout: tuple[float, float] = (0.001, 0.11),
+    ) -> None:
+        for name, value in (('shear', shear), ('translate', translate), ('rotate', rotate)):
+            if value < 0:
+                raise ValueError(f'EventAugment.{name}={value!r}: expected 0 or more')
+        if len(cutout) != 2 or not 0 < cutout[0] <= cutout[1] <= 1:
+            raise ValueError(
+                f'EventAugment.cutout={cutout!r}: expected (least, largest) share of the area'
+            )
+        self.largest = dict(
+            shear_x=shear, translate_x=translate, translate_y=translate, rotate=rotate
+        )
+        self.cutout = cutout
+
+    def transform(self, results: dict) -> dict:
+        """Changes ``frames`` and notes the ``operation``."""
+        operation = self.OPERATIONS[np.random.randint(len(self.OPERATIONS))]
+        results['operation'] = operation
+        if operation == 'cutout':
+            results['frames'] = self._cut_out(results['frames'])
+        elif operation != 'identity':
+            strength = np.random.randint(_BINS) / (_BINS - 1) * self.largest[operation]
+            sign = np.random.choice((-1, 1))
+            results['frames'] = _move(results['frames'], operation, float(sign * strength))
+        return results
+
+    def _cut_out(self, frames: np.ndarray) -> np.ndarray:
+        height, width = frames.shape[-2:]
+        side = round(np.sqrt(np.random.uniform(*self.cutout) * height * width))
+        side = min(max(side, 1), height, width)
+        top = np.random.randint(height - side + 1)
+        left = np.random.randint(width - side + 1)
+        frames = frames.copy()
+        frames[..., top : top + side, left : left + side] = 0
+        return frames
+
+
+def _move(frames: np.ndarray, operation: str, strength: float) -> np.ndarray:
+    arguments = dict(angle=0.0, translate=[0, 0], scale=1.0, shear=[0.0, 0.0])
+    if operation == 'shear_x':
+        arguments['shear'] = [float(np.degrees(np.arctan(strength))), 0.0]
+    elif operation == 'rotate':
+        arguments['angle'] = strength
+    else:
+        arguments['translate'] = [0, 0]
+        arguments['translate'][operation == 'translate_y'] = int(strength)
+    return F.affine(torch.from_numpy(frames), **arguments).numpy()
