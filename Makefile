@@ -1,9 +1,9 @@
-# Two commands for a bare machine: `make demo` and `make test`. PYTHON chooses the interpreter.
+# For a bare machine: `make demo`, `make demo-events` and `make test`. PYTHON chooses the interpreter.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint clean
+.PHONY: install demo demo-events test lint clean
 
 # A stamp is made when its step is through: a broken install continues, a finished one is not repeated.
 install: $(VENV)/.package
@@ -24,6 +24,9 @@ $(VENV)/.package: $(VENV)/.stack setup.py pyproject.toml requirements/runtime.tx
 
 demo: install
 	PYTHON=$(BIN)/python bash tools/demo_digits.sh
+
+demo-events: install
+	PYTHON=$(BIN)/python bash tools/demo_events.sh
 
 test: install
 	$(BIN)/python -m pytest -m "not slow"

@@ -31,6 +31,6 @@ model = dict(
     ),
 )
 
-param_scheduler = dict(warmup_epochs=1, max_epochs=12)
-train_cfg = dict(max_epochs=12)
+param_scheduler = dict(warmup_epochs=1, max_epochs=20)
+train_cfg = dict(max_epochs=20)
 auto_scale_lr = dict(base_batch_size=32)

@@ -20,12 +20,12 @@ from mmqkformer.analysis.event_pictures import (
     draw_rates,
     figure_image,
     polarity_image,
+    record_steps,
     saturation_of,
     save_animation,
     save_figure,
 )
 from mmqkformer.datasets.events import Events
-from mmqkformer.datasets.events.frames import slice_bounds
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.datasets.seeding import SAMPLES, seed_everything
 
@@ -54,28 +54,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(dataset: BaseDataset, index: int, seed: int) -> tuple[Events, np.ndarray, np.ndarray]:
-    """A recording, the microseconds at which its frames begin, and the frames ``[T, 2, H, W]``.
-
-    The frames are those that the network gets: the whole pipeline is run.
-    """
-    info = dataset.get_data_info(index)
-    events, starts = None, np.array([])
-    seed_everything(SAMPLES, seed, index)
-    for transform in dataset.pipeline.transforms:
-        if type(transform).__name__ == 'SeedSample':
-            continue  # seeded above: no sampler brings a seed here
-        if type(transform).__name__ == 'EventsToFrames':
-            events = info['events']
-            first = slice_bounds(events.t, transform.time_steps, transform.split_by)[:-1]
-            starts = events.t[np.minimum(first, len(events) - 1)].astype(np.int64)
-            starts -= int(events.t[0])
-        info = transform(info)
-    if events is None:
-        raise SystemExit('the pipeline has no EventsToFrames: browse_events.py draws event data')
-    return events, starts, info['inputs'].numpy()
-
-
 def title(dataset: BaseDataset, index: int, events: Events) -> str:
     label = dataset.get_data_info(index)['gt_label']
     return (
@@ -92,7 +70,7 @@ def draw_strip(name: str, events: Events, starts: np.ndarray, frames: np.ndarray
     figure.suptitle(name)
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.7 * rows, 2])
     saturation = saturation_of(frames)
-    axes = top.subplots(rows, columns, squeeze=False).flat
+    axes = top.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     for t, (axis, frame) in enumerate(zip(axes, frames)):
@@ -135,7 +113,10 @@ def main() -> None:
     for index in tqdm(args.index or [int(i) for i in spread], desc='recordings'):
         if not 0 <= index < len(dataset):
             raise SystemExit(f'--index {index}: expected 0 to {len(dataset) - 1}')
-        events, starts, frames = load(dataset, index, args.seed)
+        seed_everything(SAMPLES, args.seed, index)
+        events, bounds, frames, _ = record_steps(dataset, index)
+        starts = events.t[np.minimum(bounds[:-1], len(events) - 1)].astype(np.int64)
+        starts -= int(events.t[0])
         name = title(dataset, index, events)
         out = Path(args.out_dir) / f'{args.split}_{index:05d}.{args.format}'
         if args.format == 'gif':

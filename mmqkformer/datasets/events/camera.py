@@ -25,7 +25,9 @@ class EventCamera:
     differ from pixel to pixel, ``C ~ N(threshold, threshold_std)``; background noise is a Poisson
     process of ``noise_rate`` per pixel, with polarities by chance, that leaves ``M`` alone (v2e:
     Hu, Liu and Delbruck, CVPRW 2021). An event less than ``refractory_us`` after the last one of
-    its pixel is not sent; ``M`` moves all the same, as in ESIM.
+    its pixel is not sent; ``M`` moves all the same, as in ESIM. At the beginning ``M`` lies
+    anywhere within a threshold of ``log I``: pixels that all began at it would all fire at the
+    moment when a closed path ends.
 
     Args:
         sensor_size (tuple[int, int]): Height and width in pixels.
@@ -82,8 +84,8 @@ class EventCamera:
         threshold = rng.normal(self.threshold, self.threshold_std, self.sensor_size).ravel()
         np.maximum(threshold, 0.1 * self.threshold, out=threshold)
         columns = [self._noise(rng, duration_us)]
-        before = memory = np.log(scene(0.0)).ravel()
-        memory = memory.copy()
+        before = np.log(scene(0.0)).ravel()
+        memory = before + threshold * rng.uniform(-1, 1, before.shape)
         last = np.full(memory.shape, -np.inf)
         for begin in range(0, duration_us, step_us):
             end = min(begin + step_us, duration_us)

@@ -1,0 +1,198 @@
+"""Stores give back what was written, go on after a kill, and tell what is wrong with them."""
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from event_streams import quick, random_events, same, streams
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmqkformer.datasets.events import EventError, Events
+from mmqkformer.datasets.events.store import EventStore, StoreWriter, encode
+
+META = dict(sensor_size=[12, 9], classes=['a', 'b'], source='test', split='none')
+FILES = ['a/1', 'a/2', 'b/1', 'b/2']
+
+
+def recordings():
+    return [random_events(n, seed=n, first=1000) for n in (1, 30, 7, 250)]
+
+
+def row(file, label, events):
+    return file, label, len(events), events.duration, encode(events, file)
+
+
+def write(path, meta=None, stop=None):
+    """Writes the four recordings, or only up to ``stop``."""
+    writer = StoreWriter(path, meta or META, FILES)
+    for i in range(writer.done, len(FILES))[:stop]:
+        writer.add([row(FILES[i], i // 2, recordings()[i])])
+    if stop is None:
+        writer.finish()
+    else:
+        writer.close()
+    return path
+
+
+@pytest.fixture
+def store(tmp_path):
+    return write(tmp_path / 'train')
+
+
+def test_recordings_come_back(store):
+    read = EventStore(store)
+    assert len(read) == 4
+    assert read.classes == ('a', 'b')
+    assert read.sensor_size == (12, 9)
+    assert [recording.file for recording in read.recordings] == FILES
+    assert [recording.label for recording in read.recordings] == [0, 0, 1, 1]
+    for i, events in enumerate(recordings()):
+        expected = Events(events.t - events.t[0], events.x, events.y, events.p, (12, 9))
+        assert same(read[i], expected)
+        assert read.recordings[i].num_events == len(events)
+        assert read.recordings[i].duration_us == events.duration
+    read.verify()
+
+
+def test_events_stay_on_disk_and_workers_map_them_anew(store):
+    read = EventStore(store)
+    assert isinstance(read[1].t.base, np.memmap) or isinstance(read[1].t, np.memmap)
+    with pytest.raises(ValueError, match='read-only'):
+        read[1].x[0] = 1
+    state = pickle.dumps(read)
+    assert len(state) < 3000
+    assert same(pickle.loads(state)[3], read[3])
+
+
+def test_nine_bytes_an_event(store):
+    events = sum(len(events) for events in recordings())
+    assert (store / 'events.bin').stat().st_size <= 9 * events + 3 * len(FILES)
+
+
+@quick
+@given(given_streams=st.lists(streams(), min_size=1, max_size=5))
+def test_any_streams_come_back(tmp_path_factory, given_streams):
+    path = tmp_path_factory.mktemp('store') / 'train'
+    files = [str(i) for i in range(len(given_streams))]
+    writer = StoreWriter(path, dict(META, sensor_size=[5, 7]), files)
+    for file, events in zip(files, given_streams):
+        writer.add([row(file, 0, events)])
+    writer.finish()
+    for found, events in zip(EventStore(path), given_streams):
+        assert same(
+            found, Events(events.t - events.t[0], events.x, events.y, events.p, events.sensor_size)
+        )
+
+
+@pytest.mark.parametrize('stop', [0, 1, 3])
+@pytest.mark.parametrize('torn', [b'', b'{"recordings": [', b'half'])
+def test_a_broken_run_goes_on_to_the_same_bytes(tmp_path, store, stop, torn):
+    path = write(tmp_path / 'again', stop=stop)
+    partial = tmp_path / '.again.part'
+    assert not path.exists()
+    # What a kill leaves: events that the journal does not know, half a line of the journal
+    with open(partial / 'events.bin', 'ab') as file:
+        file.write(b'some events')
+    with open(partial / 'journal.jsonl', 'ab') as file:
+        file.write(torn)
+    assert StoreWriter(path, META, FILES).done == stop
+    write(path)
+    assert not partial.exists()
+    for name in ('events.bin', 'manifest.csv', 'meta.json'):
+        assert (path / name).read_bytes() == (store / name).read_bytes()
+
+
+def test_a_finished_store_is_left_alone(store):
+    before = (store / 'events.bin').stat().st_mtime_ns
+    assert StoreWriter(store, META, FILES).finished
+    assert (store / 'events.bin').stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize('stop', [None, 2])
+@pytest.mark.parametrize(
+    ('meta', 'files', 'field'),
+    [
+        (dict(META, split='other'), FILES, "field split: 'none': expected 'other'"),
+        (META, FILES[:3], 'field files'),
+        (dict(META, sensor_size=[12, 10]), FILES, 'field sensor_size'),
+    ],
+)
+def test_a_store_of_another_preparation_is_not_mixed(tmp_path, stop, meta, files, field):
+    path = write(tmp_path / 'train', stop=stop)
+    with pytest.raises(EventError, match=f'{field}.*was prepared in another way'):
+        StoreWriter(path, meta, files)
+
+
+def test_an_empty_store_is_not_finished(tmp_path):
+    writer = StoreWriter(tmp_path / 'train', META, FILES)
+    writer.skip('a/1', 'is bad')
+    with pytest.raises(EventError, match='no recording could be read'):
+        writer.finish()
+
+
+def test_skipped_files_are_listed(tmp_path):
+    writer = StoreWriter(tmp_path / 'train', META, FILES)
+    writer.skip('a/1', 'is bad')
+    writer.add([row('a/2', 0, recordings()[1])])
+    writer.finish()
+    assert (tmp_path / 'train' / 'skipped.csv').read_text() == 'file,reason\na/1,is bad\n'
+    assert len(EventStore(tmp_path / 'train')) == 1
+
+
+def test_a_recording_beyond_the_columns_is_refused():
+    events = random_events(2, first=0)
+    long = Events(np.array([0, 2**32]), events.x, events.y, events.p, events.sensor_size)
+    with pytest.raises(EventError, match='a: field t: a duration of 4294967296 us'):
+        encode(long, 'a')
+
+
+def change_meta(**values):
+    def change(store):
+        meta = json.loads((store / 'meta.json').read_text())
+        (store / 'meta.json').write_text(json.dumps({**meta, **values}))
+
+    return change
+
+
+def change_manifest(old, new):
+    def change(store):
+        text = (store / 'manifest.csv').read_text()
+        assert old in text
+        (store / 'manifest.csv').write_text(text.replace(old, new, 1))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (shutil.rmtree, r'meta\.json: does not exist: expected a store, which tools/dataset_conv'),
+        (lambda store: (store / 'meta.json').write_text('{'), r'meta\.json: cannot be read'),
+        (change_meta(format='other'), r"meta\.json: field format: expected 'mmqkformer"),
+        (change_meta(layout=0), r'field layout: 0: expected 1: remove the store and prepare it'),
+        (change_meta(classes=None), 'field classes: None: expected a list'),
+        (lambda store: (store / 'manifest.csv').unlink(), r'manifest\.csv: cannot be read'),
+        (change_manifest('num_events', 'count'), r'manifest\.csv: cannot be read'),
+        (change_manifest('b/1,1,', 'b/1,2,'), r'b/1: field label: 2: expected 0 to 1'),
+        (change_manifest('a/2,0,12,', 'a/2,0,13,'), 'a/2: field offset: 13: expected 12'),
+        (
+            lambda store: (store / 'events.bin').write_bytes(bytes(100)),
+            r'events\.bin: 100 bytes: expected \d+, as the manifest says',
+        ),
+    ],
+)
+def test_damage_is_told_by_file_and_field(store, damage, message):
+    damage(store)
+    with pytest.raises(EventError, match=message):
+        EventStore(store)
+
+
+def test_changed_events_are_found_by_their_checksum(store):
+    content = bytearray((store / 'events.bin').read_bytes())
+    content[-10] ^= 1
+    (store / 'events.bin').write_bytes(content)
+    with pytest.raises(EventError, match='b/2: field checksum: '):
+        EventStore(store).verify()
