@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import os
 import shutil
 import tarfile
 import zipfile
@@ -72,25 +73,25 @@ def find_cifar10dvs(src: str | Path, sensor_size: tuple[int, int]) -> dict[str, 
 
 
 @functools.lru_cache(maxsize=len(CIFAR10))
-def _opened(archive: Path) -> zipfile.ZipFile:
-    """The archive, opened once in each process."""
+def _opened(archive: Path, process: int) -> zipfile.ZipFile:
+    """The archive, opened once in each process: a forked one would share the place in the file."""
     try:
         return zipfile.ZipFile(archive)
     except (OSError, zipfile.BadZipFile) as error:
-        raise EventError(f'{archive}: cannot be read: {error}') from error
+        raise EventError(f'{archive}: cannot be read: {error!r}') from error
 
 
 def _members(archive: Path) -> list[str]:
-    return sorted(name for name in _opened(archive).namelist() if name.endswith('.aedat'))
+    return sorted(name for name in _opened(archive, os.getpid()).namelist() if name.endswith('.aedat'))
 
 
 def _load_member(
     archive: Path, member: str, name: str, label: int, sensor_size: tuple[int, int]
 ) -> list[Named]:
     try:
-        data = _opened(archive).read(member)
+        data = _opened(archive, os.getpid()).read(member)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise EventError(f'{archive}: {member}: cannot be read: {error}') from error
+        raise EventError(f'{archive}: {member}: cannot be read: {error!r}') from error
     file = f'{name}/{member.rsplit("/", 1)[-1]}'
     return [(file, label, decode_aedat(data, f'{archive}: {member}', sensor_size))]
 
@@ -151,7 +152,7 @@ def extract_dvs128gesture(src: str | Path, dst: str | Path) -> Path:
             for member in tqdm(tar, desc=f'extracting {archive.name}', unit='file'):
                 tar.extract(member, partial, filter='data')
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise EventError(f'{archive}: cannot be extracted: {error}') from error
+        raise EventError(f'{archive}: cannot be extracted: {error!r}') from error
     partial.replace(extracted)
     if not (extracted / 'DvsGesture' / 'trials_to_train.txt').is_file():
         shutil.rmtree(extracted)
@@ -242,7 +243,7 @@ def read_windows(path: Path) -> list[tuple[int, int, int]]:
                     )
                 found.append((gesture - 1, start, end))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise EventError(f'{path}: the labels cannot be read: {error}') from error
+        raise EventError(f'{path}: the labels cannot be read: {error!r}') from error
     if not found:
         raise EventError(f'{path}: expected a gesture a line, behind the header')
     return found

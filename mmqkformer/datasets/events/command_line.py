@@ -58,6 +58,11 @@ def prepare_split(
         raise EventError(f'--split {args.split}: no such file; expected one, or one of {RULES}')
     else:
         split, rule = listed_split(names, args.split), Path(args.split).name
+    if not any(split['test'].values()):
+        raise EventError(
+            f'{args.src}: --split {args.split} leaves no recordings to test of '
+            f'{sum(map(len, names.values()))}: expected at least 10 of a class'
+        )
     for part, listed in split.items():
         jobs = [found[name][file] for name, files in listed.items() for file in files]
         prepare(args, part, jobs, classes, source, rule)

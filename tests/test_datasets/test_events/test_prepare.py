@@ -115,9 +115,12 @@ def test_zips_are_read_in_place(cifar10dvs, prepare, tmp_path):
     prepare('prepare_cifar10dvs.py', zips, tmp_path / 'out', '--workers', '2')
     for split in ('train', 'test'):
         assert contents(tmp_path / 'out' / split) == contents(tmp_path / 'folders' / split)
-    (zips / 'cat.zip').write_bytes((zips / 'cat.zip').read_bytes()[:500])
+    for path in zips.glob('*.zip'):
+        content = path.read_bytes()
+        path.unlink()
+        (tmp_path / path.name).write_bytes(content[:500] if path.stem == 'cat' else content)
     with pytest.raises(SystemExit, match=r'error: .*cat\.zip: cannot be read'):
-        prepare('prepare_cifar10dvs.py', zips, tmp_path / 'bad')
+        prepare('prepare_cifar10dvs.py', tmp_path, tmp_path / 'bad')
 
 
 def test_other_splits(cifar10dvs, prepare, tmp_path):
@@ -140,7 +143,7 @@ def test_other_splits(cifar10dvs, prepare, tmp_path):
     with pytest.raises(SystemExit, match=r'error: --split none\.txt: no such file'):
         prepare('prepare_cifar10dvs.py', cifar10dvs, tmp_path / 'd', '--split', 'none.txt')
     listed.write_text('cat/cifar10_cat_300.aedat\n')
-    with pytest.raises(SystemExit, match=r"1 of 1 recordings of the split are missing.*cat_300"):
+    with pytest.raises(SystemExit, match=r'1 of 1 recordings of the split are missing.*cat_300'):
         prepare('prepare_cifar10dvs.py', cifar10dvs, tmp_path / 'd', '--split', listed)
 
 
@@ -350,5 +353,15 @@ def test_own_recordings_in_folders(tmp_path, prepare):
     assert {name: len(store) for name, store in stores.items()} == dict(train=6, val=2, test=4)
     assert stores['test'].classes == ('left', 'right')
     assert stores['test'].sensor_size == (20, 30)
-    prepare('prepare_events.py', tmp_path / 'own' / 'train', tmp_path / 'divided', *size)
-    assert len(EventStore(tmp_path / 'divided' / 'train')) == 6
+    with pytest.raises(SystemExit, match='--split released leaves no recordings to test of 6'):
+        prepare('prepare_events.py', tmp_path / 'own' / 'train', tmp_path / 'divided', *size)
+    with pytest.raises(SystemExit, match=r'none: is no folder'):
+        prepare('prepare_events.py', tmp_path / 'none', tmp_path / 'divided', *size)
+    (tmp_path / 'own' / 'test' / 'up').mkdir()
+    with pytest.raises(SystemExit, match=r"classes \['left', 'right', 'up'\]: expected those of"):
+        prepare('prepare_events.py', tmp_path / 'own', tmp_path / 'more', *size)
+
+
+def test_own_recordings_are_divided(cifar10dvs, tmp_path, prepare):
+    prepare('prepare_events.py', cifar10dvs, tmp_path / 'out')
+    assert len(EventStore(tmp_path / 'out' / 'test')) == 10
