@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from event_streams import random_events
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.optim import OptimWrapper, build_optim_wrapper
@@ -34,6 +35,7 @@ PARAMETERS = {
     'qkformer/hst-4-384-qkca-ssa_1xb64_cifar100': 6_740_884,
     'qkformer/hst-4-384-qkta-qkca_1xb64_cifar100': 6_444_436,
     'qkformer/hst-3-128_1xb64_digits': 465_626,
+    'qkformer/hst-2-64-t8_1xb32_digits-events': 106_314,
     'qkformer/hst-2-256-t10_1xb16_cifar10dvs': 1_504_138,
     'qkformer/hst-2-256-t16_1xb16_cifar10dvs': 1_504_138,
     'qkformer/hst-2-256-t10_1xb16_dvs128': 1_504_395,
@@ -154,7 +156,40 @@ def test_imagenet_schedule(name):
     assert every[-1] == pytest.approx(1e-6, rel=0.1)
 
 
-@pytest.mark.parametrize('name', [name for name in TRAINED if 'cifar' in name])
+@pytest.mark.parametrize('name', [name for name in TRAINED if 'dvs' in name])
+def test_event_schedule(name):
+    cfg = load(name)
+    starts, _ = rates(cfg, 1)
+    epochs, peak, last = (96, 5e-3, 1e-5) if 'cifar10dvs' in name else (192, 1e-3, 2e-5)
+    assert len(starts) == epochs + 10
+    for epoch in (0, 3, 9):
+        assert starts[epoch] == pytest.approx(1e-5 + (peak - 1e-5) * epoch / 10)
+    for epoch in (10, 50, epochs - 1):
+        cosine = last + (peak - last) / 2 * (1 + np.cos(np.pi * epoch / epochs))
+        assert starts[epoch] == pytest.approx(cosine)
+    assert starts[epochs:] == [last] * 10
+    (hook,) = cfg.custom_hooks
+    assert hook == dict(
+        type='SwitchRecipeHook', schedule=[dict(action_epoch=76, batch_augments=None)]
+    )
+    assert cfg.data_preprocessor.batch_augments == dict(
+        augments=dict(type='Mixup', alpha=0.5), probs=0.5
+    )
+
+
+@pytest.mark.parametrize('name', [name for name in TRAINED if 'events' in name or 'dvs' in name])
+def test_the_data_has_the_networks_time_steps(name):
+    cfg = load(name)
+    for split in ('train', 'val', 'test'):
+        pipeline = cfg[f'{split}_dataloader'].dataset.pipeline
+        (to_frames,) = [step for step in pipeline if step.type == 'EventsToFrames']
+        assert to_frames.time_steps == cfg.model.backbone.time_steps
+
+
+CIFAR = [name for name in TRAINED if 'cifar' in name and 'dvs' not in name]
+
+
+@pytest.mark.parametrize('name', CIFAR)
 def test_cifar_schedule(name):
     cfg = load(name)
     starts, _ = rates(cfg, 1)
@@ -196,10 +231,19 @@ def image(tmp_path_factory):
 
 def sample(cfg, image, size):
     info = dict(img_path=str(image), gt_label=1, sample_idx=SeededIndex(0, 0, 0))
+    if cfg.model.backbone.get('in_channels', 3) == 2:
+        info['events'] = random_events(3000, (size, size))
+        return info
     if 'in1k' not in cfg.filename:
         info['img'] = np.asarray(Image.open(image).resize((size, size)))
         info['img_shape'] = info['ori_shape'] = (size, size)
     return info
+
+
+def side(name):
+    """Pixels of a side of the small data sets."""
+    sides = {'events': 34, 'dvs': 128, 'digits': 8, 'cifar': 32}
+    return next((pixels for word, pixels in sides.items() if word in name), 224)
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -209,29 +253,33 @@ def test_pipelines_and_training_step(name, image):
     if 'in1k' in name:
         size = 288 if '288px' in name else 384 if '384px' in name else 224
     else:
-        size = 8 if 'digits' in name else 32
+        size = side(name)
     shapes = []
+    channels = (3,)
+    if 'dvs' in name or 'events' in name:
+        channels = (load(name).model.backbone.time_steps, 2)
     for split in ('train', 'val', 'test'):
         pipeline = Compose(cfg[f'{split}_dataloader'].dataset.pipeline)
         packed = pipeline(sample(cfg, image, size))
         shapes.append(tuple(packed['inputs'].shape))
-        assert packed['inputs'].dtype == torch.uint8
+        assert packed['inputs'].dtype == (torch.uint8 if channels == (3,) else torch.float32)
     trained = 224 if '288px' in name else size
-    assert shapes == [(3, trained, trained), (3, size, size), (3, size, size)]
+    assert shapes == [(*channels, n, n) for n in (trained, size, size)]
 
     preprocessor = MODELS.build(cfg.data_preprocessor)
     train = Compose(cfg.train_dataloader.dataset.pipeline)
     batch = [train(sample(cfg, image, size)) for _ in range(2)]
     data = {key: [item[key] for item in batch] for key in batch[0]}
     data = preprocessor(data, training=True)
-    assert data['inputs'].shape == (2, 3, trained, trained)
-    assert data['inputs'].abs().max() < 5
+    assert data['inputs'].shape == (2, *channels, trained, trained)
+    assert channels != (3,) or data['inputs'].abs().max() < 5
     # Smaller images: the largest models at full size would take a minute each
-    stride = 32 if 'in1k' in name else 1
+    stride = 32 if 'in1k' in name else 4 if 'dvs' in name else 1
     model = MODELS.build(cfg.model)
-    loss = model(data['inputs'][..., ::stride, ::stride].repeat_interleave(
-        16 if stride > 1 else 1, -1).repeat_interleave(16 if stride > 1 else 1, -2),
-        data['data_samples'], mode='loss')['loss']  # fmt: skip
+    inputs = data['inputs'][..., ::stride, ::stride]
+    if 'in1k' in name:
+        inputs = inputs.repeat_interleave(16, -1).repeat_interleave(16, -2)
+    loss = model(inputs, data['data_samples'], mode='loss')['loss']
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad is not None for p in model.parameters())
@@ -241,7 +289,7 @@ def test_pipelines_and_training_step(name, image):
 def test_a_sample_is_augmented_by_its_seed_alone(name, image):
     pipeline = Compose(load(name).train_dataloader.dataset.pipeline)
     cfg = load(name)
-    size = 8 if 'digits' in name else 32
+    size = side(name)
     first = pipeline(sample(cfg, image, size))['inputs']
     np.random.rand(3), torch.rand(5)
     again = pipeline(sample(cfg, image, size))['inputs']

@@ -82,7 +82,9 @@ def _opened(archive: Path, process: int) -> zipfile.ZipFile:
 
 
 def _members(archive: Path) -> list[str]:
-    return sorted(name for name in _opened(archive, os.getpid()).namelist() if name.endswith('.aedat'))
+    return sorted(
+        name for name in _opened(archive, os.getpid()).namelist() if name.endswith('.aedat')
+    )
 
 
 def _load_member(

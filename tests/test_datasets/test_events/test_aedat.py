@@ -59,8 +59,7 @@ def test_a_file_cut_at_any_byte_invents_nothing(tmp_path, version):
     for end in range(len(data)):
         try:
             found = decode_aedat(data[:end], 'a.aedat')
-        except EventError as error:
-            assert 'a.aedat' in str(error)
+        except EventError:
             continue
         # A cut between records, or between packets, cannot be told from a shorter recording
         assert same(found, events[: len(found)])
@@ -145,7 +144,7 @@ def test_a_smaller_sensor_bounds_the_pixels(tmp_path):
     events = random_events(50, (34, 34))
     write_aedat2(tmp_path / 'a.aedat', events)
     assert same(read_aedat(tmp_path / 'a.aedat', (34, 34)), events)
-    with pytest.raises(EventError, match='expected 0 to 9 .sensor of height 34, width 10'):
+    with pytest.raises(EventError, match=r'expected 0 to 9 .sensor of height 34, width 10'):
         read_aedat(tmp_path / 'a.aedat', (34, 10))
 
 
@@ -157,7 +156,7 @@ def test_missing_file_is_named(tmp_path):
 def test_what_a_format_cannot_hold_is_refused(tmp_path):
     with pytest.raises(EventError, match='field x, y: 200: expected at most 128'):
         write_aedat2(tmp_path / 'a.aedat', random_events(5, (200, 100)))
-    with pytest.raises(EventError, match='field t: .*expected at most 4294967296'):
+    with pytest.raises(EventError, match=r'field t: .*expected at most 4294967296'):
         write_aedat2(tmp_path / 'a.aedat', random_events(5, first=2**32))
     assert not list(tmp_path.iterdir())
 
