@@ -26,23 +26,15 @@ CONVERTER = ROOT / 'tools' / 'model_converters' / 'qkformer_to_mm.py'
 CONFIGS = {
     'imagenet': 'configs/qkformer/release/hst-10-384_8xb64_in1k.py',
     'cifar': 'configs/qkformer/release/hst-4-384_1xb64_cifar100.py',
+    'events': 'configs/qkformer/release/hst-2-256-t16_1xb16_cifar10dvs.py',
 }
 
 
 def build_model(case, keys):
-    """The model of the family's release config; events have none yet and use the architecture."""
+    """The model of the family's release config."""
     family = family_of(keys)
-    if family in CONFIGS:
-        cfg = Config.fromfile(ROOT / CONFIGS[family]).model
-        assert cfg.backbone.release_batch_leak
-    else:
-        cfg = Config(
-            dict(
-                type='ImageClassifier',
-                backbone=dict(type='QKFormer', arch='hst-2-256', in_channels=2, time_steps=16),
-                head=dict(type='SpikingClsHead', num_classes=10, in_channels=256),
-            )
-        )
+    cfg = Config.fromfile(ROOT / CONFIGS[family]).model
+    assert cfg.backbone.release_batch_leak
     assert cfg.backbone.time_steps == case['time_steps']
     model = MODELS.build(cfg).double()
     assert sum(p.numel() for p in model.parameters()) == case['params']

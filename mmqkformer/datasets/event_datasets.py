@@ -14,9 +14,9 @@ from .events.store import EventStore
 class EventDataset(BaseDataset):
     """Recordings of ``<data_root>/<split>``, a store of ``tools/dataset_converters``.
 
-    A sample has ``store`` (the folder), ``recording`` (its number there) and ``gt_label``; the
-    transform ``LoadEvents`` reads the events. Samples lie in the order of the store: by class,
-    then by file name.
+    A sample has ``store`` (the folder), ``recording`` (its number there), ``file`` (where it came
+    from) and ``gt_label``; the transform ``LoadEvents`` reads the events. Samples lie in the order
+    of the store.
 
     Args:
         data_root (str): Folder of the stores.
@@ -45,7 +45,7 @@ class EventDataset(BaseDataset):
                 f'classes of {type(self).__name__}'
             )
         return [
-            dict(store=str(path), recording=i, gt_label=recording.label)
+            dict(store=str(path), recording=i, file=recording.file, gt_label=recording.label)
             for i, recording in enumerate(store.recordings)
         ]
 
@@ -55,7 +55,8 @@ class CIFAR10DVS(EventDataset):
     """CIFAR10-DVS (Li et al., Frontiers in Neuroscience 2017), 10,000 recordings, 128 x 128.
 
     Images of CIFAR-10 moved on a screen before an event camera. Prepared by
-    ``tools/dataset_converters/prepare_cifar10dvs.py``. Arguments as for :class:`EventDataset`.
+    ``tools/dataset_converters/prepare_cifar10dvs.py``, by class and then by file name. Arguments
+    as for :class:`EventDataset`.
     """
 
     METAINFO = {'classes': CIFAR10}  # noqa: RUF012 - mmengine's way
@@ -70,8 +71,8 @@ class DVS128Gesture(EventDataset):
     Args:
         label_order (str): ``number``, gesture 1 is label 0; or ``folder``, the order in which the
             public release of QKFormer numbers classes and samples: its folders are named 0 to 10
-            and sorted as text, so that gesture 11 (folder 10) comes third, as label 2. Defaults to
-            ``number``.
+            and sorted as text, so that gesture 11 (folder 10) comes third, as label 2; samples by
+            class, then by recording. Defaults to ``number``.
         **kwargs: Arguments of :class:`EventDataset`.
 
     Raises:
@@ -94,5 +95,5 @@ class DVS128Gesture(EventDataset):
             self._metainfo['classes'] = tuple(GESTURES[label] for label in order)
             for info in data_list:
                 info['gt_label'] = order.index(info['gt_label'])
-            data_list.sort(key=lambda info: info['gt_label'])
+            data_list.sort(key=lambda info: (info['gt_label'], info['file']))
         return data_list

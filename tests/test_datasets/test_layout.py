@@ -22,6 +22,9 @@ def check(cfg):
         (dict(type='CIFAR100'), 'cifar-100-python'),
         (dict(type='CIFAR100'), 'or train_dataloader.dataset.download=True'),
         (dict(type='CustomDataset', data_prefix='train'), 'class_a'),
+        (dict(type='CIFAR10DVS', split='train'), 'dataset_converters/prepare_cifar10dvs.py SRC'),
+        (dict(type='DVS128Gesture', split='train'), 'prepare_dvs128gesture.py SRC'),
+        (dict(type='EventDataset', split='train'), 'prepare_events.py SRC'),
     ],
 )
 def test_missing_root_shows_the_layout(tmp_path, dataset, layout):
@@ -46,6 +49,13 @@ def test_missing_split_and_annotation_are_named(tmp_path):
     check(loader(**dataset))
     with pytest.raises(FileNotFoundError, match=rf'{tmp_path}/meta/train\.txt does not exist'):
         check(loader(ann_file='meta/train.txt', **dataset))
+
+
+def test_missing_store_of_a_split_is_named(tmp_path):
+    (tmp_path / 'train').mkdir()
+    check(loader(type='EventDataset', data_root=str(tmp_path), split='train'))
+    with pytest.raises(FileNotFoundError, match=rf'{tmp_path}/test does not exist'):
+        check(loader(type='EventDataset', data_root=str(tmp_path), split='test'))
 
 
 def test_wrapped_data_sets_are_looked_into():

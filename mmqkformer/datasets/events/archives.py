@@ -53,7 +53,8 @@ def find_cifar10dvs(src: str | Path, sensor_size: tuple[int, int]) -> dict[str, 
         if folder.is_dir():
             jobs = {
                 path.name: job_of(path, f'{name}/{path.name}', label, sensor_size)
-                for path in sorted(folder.glob('*.aedat'))
+                for path in sorted(folder.iterdir())
+                if _is_recording(path.name)
             }
         elif archive.is_file():
             jobs = {
@@ -82,9 +83,13 @@ def _opened(archive: Path, process: int) -> zipfile.ZipFile:
 
 
 def _members(archive: Path) -> list[str]:
-    return sorted(
-        name for name in _opened(archive, os.getpid()).namelist() if name.endswith('.aedat')
-    )
+    names = _opened(archive, os.getpid()).namelist()
+    return sorted(name for name in names if _is_recording(name.rsplit('/', 1)[-1]))
+
+
+def _is_recording(name: str, suffixes: tuple[str, ...] = ('.aedat',)) -> bool:
+    # Some systems add hidden files to archives
+    return name.lower().endswith(suffixes) and not name.startswith('.')
 
 
 def _load_member(
@@ -116,7 +121,8 @@ def find_folders(
     """
     found = {}
     for label, name in enumerate(classes):
-        paths = [p for p in sorted((Path(src) / name).glob('*')) if p.suffix.lower() in SUFFIXES]
+        paths = sorted((Path(src) / name).iterdir())
+        paths = [path for path in paths if _is_recording(path.name, SUFFIXES)]
         if not paths:
             raise EventError(f'{Path(src) / name}: expected recordings, *.aedat or *.npz')
         found[name] = {p.name: job_of(p, f'{name}/{p.name}', label, sensor_size) for p in paths}

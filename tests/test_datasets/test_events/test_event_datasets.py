@@ -1,8 +1,10 @@
 """Data sets of events: samples in the order of the store, and what is wrong told by name."""
 
 import pytest
+import torch
 from event_streams import random_events
 from mmengine.registry import DATASETS
+from torch.utils.data import DataLoader
 
 from mmqkformer.datasets.events import EventError
 from mmqkformer.datasets.events.classes import CIFAR10, GESTURES
@@ -47,6 +49,15 @@ def test_samples_are_those_of_the_store(tmp_path, kind, classes):
     assert sample['data_samples'].ori_shape == (12, 9)
     assert len(build(kind, tmp_path, split='test')) == 1
     assert build(kind, tmp_path, split='test').test_mode
+
+
+def test_workers_read_the_store(tmp_path):
+    write_store(tmp_path / 'train', 'ab', [0, 0, 1, 1])
+    dataset = build('EventDataset', tmp_path)
+    alone = [dataset[i]['inputs'] for i in range(4)]
+    loader = DataLoader(dataset, batch_size=1, num_workers=2, collate_fn=list)
+    for (sample,), expected in zip(loader, alone, strict=True):
+        assert torch.equal(sample['inputs'], expected)
 
 
 def test_gestures_in_the_order_of_the_releases_folders(tmp_path):
