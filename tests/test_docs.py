@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from event_streams import random_events
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
+from mmqkformer.datasets.events.store import StoreWriter, encode
+from mmqkformer.datasets.samplers import SeededIndex
 from mmqkformer.neurons import backends
 
 ROOT = Path(__file__).parents[1]
@@ -150,3 +153,30 @@ def test_the_model_tables_agree_with_the_index():
         assert f'{index[path]["FLOPs"] / 1e9:.{digits}f}' == number, path
         published = [v for k, v in index[path].items() if k.startswith('Published Top-1')]
         assert (None if accuracy == '-' else float(accuracy)) == (published or [None])[0], path
+
+
+def test_the_event_files_config_reads_recordings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_configs('docs/own_event_files.md', ['hands.py', 'coarse.py'], tmp_path)
+    for split in ('train', 'test'):
+        files = [f'{name}/0.npz' for name in ('left', 'right')]
+        meta = dict(sensor_size=[128, 128], classes=['left', 'right'])
+        writer = StoreWriter(tmp_path / 'data/hands' / split, meta, files)
+        for label, file in enumerate(files):
+            events = random_events(900, (128, 128), seed=label)
+            content = encode(events, file)
+            writer.add([(file, label, len(events), events.duration, content)])
+        writer.finish()
+    for name, shape in (('hands.py', (16, 2, 128, 128)), ('coarse.py', (8, 2, 64, 64))):
+        cfg = Config.fromfile(name)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            model = MODELS.build(cfg.model)
+            test = DATASETS.build(cfg.test_dataloader.dataset)
+            train = DATASETS.build(cfg.train_dataloader.dataset)
+        assert model.backbone.time_steps == shape[0]
+        assert model.head.fc.out_features == len(test) == len(train) == 2
+        assert test.metainfo['classes'] == ('left', 'right')
+        assert test[1]['inputs'].shape == shape
+        assert test[1]['inputs'].sum() == 900
+        assert train[SeededIndex(0, 0, 0)]['inputs'].shape == shape
+        assert cfg.train_cfg.max_epochs == cfg.param_scheduler.max_epochs + 10
