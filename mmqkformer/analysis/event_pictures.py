@@ -60,6 +60,7 @@ def draw_rates(axis: Axes, events: Events, borders: Sequence[float] = (), bins: 
     for border in borders:
         axis.axvline(border / 1e3, color='0.75', linewidth=0.8, zorder=0)
     axis.set_xlim(edges[0], edges[-1])
+    axis.set_ylim(bottom=0)
     axis.set_xlabel('time [ms]')
     axis.set_ylabel('events per ms')
     axis.legend(loc='upper right', frameon=False, ncols=2)

@@ -3,8 +3,7 @@
 import functools
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from multiprocessing import Pool
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from .camera import DARK, EventCamera, film_image
 from .classes import GESTURES
+from .parallel import in_order
 from .stream import Events
 from .write_aedat import write_aedat2, write_aedat3
 
@@ -210,17 +210,8 @@ def pack_tar(folder: str | Path) -> Path:
     return partial.replace(folder.with_name(f'{folder.name}.tar.gz'))
 
 
-def _run(function: Callable, tasks: Iterable, workers: int, unit: str) -> None:
-    """Calls a function for every task, in ``workers`` processes, with a progress bar."""
-    tasks = list(tasks)
+def _run(function: Callable, tasks: list, workers: int, unit: str) -> None:
+    """Films, with a progress bar."""
     with tqdm(total=len(tasks), desc=unit) as bar:
-        for _ in _map(function, tasks, workers):
+        for _ in in_order(function, tasks, workers):
             bar.update()
-
-
-def _map(function: Callable, tasks: list, workers: int) -> Iterator:
-    if workers <= 1:
-        yield from map(function, tasks)
-        return
-    with Pool(workers) as pool:
-        yield from pool.imap(function, tasks, chunksize=4)

@@ -2,14 +2,14 @@
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import Pool
 from pathlib import Path
 
 from tqdm import tqdm
 
 from .files import read_events
+from .parallel import in_order
 from .store import StoreWriter, encode
 from .stream import EventError, Events
 
@@ -52,7 +52,7 @@ def prepare_store(
     rest = jobs[writer.done :]
     try:
         with tqdm(total=len(jobs), initial=writer.done, desc=str(path), unit='file') as bar:
-            for job, (recordings, error) in zip(rest, _in_order(rest, workers)):
+            for job, (recordings, error) in zip(rest, in_order(_load, rest, workers)):
                 if error is None:
                     writer.add(recordings)
                 elif skip_bad:
@@ -70,14 +70,6 @@ def prepare_store(
         f'{path}: {len(writer.recordings)} recordings, {events:,} events, '
         f'{len(writer.skipped)} bad files skipped'
     )
-
-
-def _in_order(jobs: list[Job], workers: int) -> Iterator[tuple[list, str | None]]:
-    if workers <= 1:
-        yield from map(_load, jobs)
-        return
-    with Pool(workers) as pool:
-        yield from pool.imap(_load, jobs)
 
 
 def _load(job: Job) -> tuple[list, str | None]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,8 @@ def test_zips_are_read_in_place(cifar10dvs, prepare, tmp_path):
     pack_zips(zips)
     for name in CIFAR10:
         (zips / name).unlink()
+        with zipfile.ZipFile(zips / f'{name}.zip', 'a') as archive:  # as macOS does
+            archive.writestr(f'__MACOSX/{name}/._cifar10_{name}_0.aedat', b'attributes')
     prepare('prepare_cifar10dvs.py', zips, tmp_path / 'out', '--workers', '2')
     for split in ('train', 'test'):
         assert contents(tmp_path / 'out' / split) == contents(tmp_path / 'folders' / split)
