@@ -18,7 +18,7 @@ def stores(tmp_path_factory, run_tool):
     """The data roots of both data sets, prepared from archives as downloaded."""
     root = tmp_path_factory.mktemp('archives')
     film = ('misc/film_images.py', root / 'cifar10dvs', '--layout', 'cifar10dvs')
-    run_tool(*film, '--per-class', 4, '--max-events', 20_000, '--archives', '--workers', 1)
+    run_tool(*film, '--per-class', 10, '--max-events', 20_000, '--archives', '--workers', 1)
     film = ('misc/film_images.py', root / 'dvs128', '--layout', 'dvs128gesture')
     run_tool(*film, '--users', 2, '--max-events', 20_000, '--archives', '--workers', 1)
     prepared = {}

@@ -7,6 +7,7 @@ run that was broken goes on.
 
 import argparse
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,9 @@ def parse_args() -> argparse.Namespace:
         help="folder of CLASS/*.png (or jpg, bmp) to film; by default scikit-learn's digits, which "
         'with cifar10dvs stand in for the ten classes. dvs128gesture films moving discs instead',
     )
-    parser.add_argument('--per-class', type=int, help='images of each class; by default all')
+    parser.add_argument(
+        '--per-class', type=int, help='films of each class (and split); by default all'
+    )
     parser.add_argument('--users', type=int, default=29, help='people of dvs128gesture')
     parser.add_argument(
         '--sensor-size',
@@ -54,25 +57,27 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def digits(per_class: int | None) -> list[tuple[str, str, np.ndarray]]:
-    """Split, class and image of scikit-learn's digits."""
-    found = []
-    for split in ('train', 'val', 'test'):
-        counts: dict[str, int] = {}
-        for info in Digits(split=split):
-            name = str(info['gt_label'])
-            counts[name] = counts.get(name, 0) + 1
-            if per_class is None or counts[name] <= per_class:
-                found.append((split, name, info['img']))
-    return found
+def digits(layout: str) -> list[tuple[str, str, np.ndarray]]:
+    """Split, class and image of scikit-learn's digits, as the layout has them."""
+    if layout == 'cifar10dvs':
+        return [
+            ('', CIFAR10[info['gt_label']], info['img'])
+            for split in ('train', 'val', 'test')
+            for info in Digits(split=split)
+        ]
+    return [
+        (split, str(info['gt_label']), info['img'])
+        for split in ('train', 'val', 'test')
+        for info in Digits(split=split)
+    ]
 
 
-def images_of(root: Path, per_class: int | None) -> list[tuple[str, str, np.ndarray]]:
+def images_of(root: Path) -> list[tuple[str, str, np.ndarray]]:
     """The same of a folder of images, all in one split."""
     found = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-        for path in paths[:per_class]:
+        for path in paths:
             with Image.open(path) as image:
                 found.append(('', folder.name, np.asarray(image.convert('RGB'))))
     if not found:
@@ -90,19 +95,21 @@ def main() -> None:
         if args.archives:
             film.pack_tar(folder)
         return
-    samples = (
-        images_of(Path(args.images), args.per_class) if args.images else digits(args.per_class)
-    )
-    paths, counts = [], {}
-    for split, name, _ in samples:
-        if args.layout == 'cifar10dvs':
-            name, split = (name if args.images else CIFAR10[int(name)]), ''
-        number = counts[split, name] = counts.get((split, name), -1) + 1
+    samples = images_of(Path(args.images)) if args.images else digits(args.layout)
+    if args.layout == 'cifar10dvs' and {name for _, name, _ in samples} != set(CIFAR10):
+        raise SystemExit(f'--images {args.images}: expected the classes of CIFAR-10, {CIFAR10}')
+    images, paths, counts = [], [], Counter()
+    for split, name, image in samples:
+        number = counts[split, name]
+        if args.per_class is not None and number >= args.per_class:
+            continue
+        counts[split, name] += 1
         stem = f'cifar10_{name}_{number}' if args.layout == 'cifar10dvs' else f'{number:04d}'
+        images.append(image)
         paths.append(dst / split / name / f'{stem}.aedat')
     # The share of the sensor that an image moves by stays the same
     amplitude = 3 / 34 * min(args.sensor_size)
-    film.film_images([image for *_, image in samples], paths, camera, amplitude=amplitude, **common)
+    film.film_images(images, paths, camera, amplitude=amplitude, **common)
     if args.archives and args.layout == 'cifar10dvs':
         film.pack_zips(dst)
 

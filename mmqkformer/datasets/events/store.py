@@ -222,12 +222,13 @@ class StoreWriter:
 
     def _check_same(self, folder: Path) -> None:
         path = folder / 'meta.json'
-        try:
-            found = json.loads(path.read_text())
-        except FileNotFoundError:
+        if folder == self.partial and not path.exists():
             # Killed before anything was written
             write_atomically(self._meta_bytes(), path)
-            return
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise EventError(f'{folder}: exists, but is no store; choose another folder') from error
         wanted = json.loads(self._meta_bytes())
         for key in wanted:
             if found.get(key) != wanted[key]:

@@ -31,14 +31,13 @@ def film(monkeypatch):
 
 def test_digits_stand_in_for_cifar10dvs(film, tmp_path):
     film(
-        *(tmp_path / 'src', '--layout', 'cifar10dvs', '--per-class', 1, '--archives'),
+        *(tmp_path / 'src', '--layout', 'cifar10dvs', '--per-class', 2, '--archives'),
         *('--sensor-size', 48, 48),
     )
     names = {path.name for path in (tmp_path / 'src').iterdir()}
     assert names == {*CIFAR10, *(f'{name}.zip' for name in CIFAR10)}
-    # One of each split of the digits
     files = sorted(path.name for path in (tmp_path / 'src' / 'cat').iterdir())
-    assert files == [f'cifar10_cat_{i}.aedat' for i in range(3)]
+    assert files == [f'cifar10_cat_{i}.aedat' for i in range(2)]
     for path in (tmp_path / 'src').glob('*.zip'):
         path.unlink()
     (tmp_path / 'raw').mkdir()
@@ -64,6 +63,17 @@ def test_ones_own_images_are_filmed_in_folders(film, tmp_path):
     assert events.x.max() > 20
     with pytest.raises(SystemExit, match='expected CLASS/'):
         film(tmp_path / 'out', '--images', tmp_path)
+    with pytest.raises(SystemExit, match='expected the classes of CIFAR-10'):
+        film(tmp_path / 'out', *arguments, '--layout', 'cifar10dvs')
+
+
+def test_digits_keep_their_splits(film, tmp_path):
+    arguments = ('--per-class', 1, '--sensor-size', 20, 20, '--max-events', 50)
+    film(tmp_path, *arguments)
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob('*/*/*'))
+    assert files == [
+        f'{split}/{digit}/0000.aedat' for split in ('test', 'train', 'val') for digit in range(10)
+    ]
 
 
 def test_a_broken_run_keeps_what_is_there(tmp_path):

@@ -126,6 +126,20 @@ def test_a_store_of_another_preparation_is_not_mixed(tmp_path, stop, meta, files
         StoreWriter(path, meta, files)
 
 
+def test_a_folder_of_something_else_is_not_written_into(tmp_path):
+    (tmp_path / 'train').mkdir()
+    (tmp_path / 'train' / 'image.png').touch()
+    with pytest.raises(EventError, match='train: exists, but is no store'):
+        StoreWriter(tmp_path / 'train', META, FILES)
+    assert [path.name for path in (tmp_path / 'train').iterdir()] == ['image.png']
+
+
+def test_a_run_killed_at_its_first_step_goes_on(tmp_path):
+    (tmp_path / '.train.part').mkdir()
+    write(tmp_path / 'train')
+    assert len(EventStore(tmp_path / 'train')) == 4
+
+
 def test_an_empty_store_is_not_finished(tmp_path):
     writer = StoreWriter(tmp_path / 'train', META, FILES)
     writer.skip('a/1', 'is bad')
