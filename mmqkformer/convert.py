@@ -1,7 +1,6 @@
 """Weights of QKFormer's public release, renamed to this zoo's names."""
 
 import argparse
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .files import written_whole
 from .models.backbones import ARCHITECTURES, QKFormer
 
 # Each family is told by a key that only it has; the rest of its keys must then all be known.
@@ -234,12 +234,6 @@ def convert_file(source: str | Path, target: str | Path, use_ema: bool = False) 
         raise UnknownCheckpointError(f'{source}: {error}') from error
     family = family_of({name.removeprefix('module.') for name in released})
     meta = {'source': Path(source).name, 'family': family}
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f'.{target.name}.{os.getpid()}.part')
-    try:
+    with written_whole(target) as partial:
         torch.save({'meta': meta, 'state_dict': state_dict}, partial)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
     return family

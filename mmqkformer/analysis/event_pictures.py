@@ -1,6 +1,5 @@
 """Pictures of event streams: coloured frames, rates over time, animations."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from ..datasets.events import Events
 from ..datasets.events.frames import slice_bounds
+from ..files import written_whole
 
 ON, OFF = '#c0392b', '#2471a3'  # brighter, darker
 
@@ -96,15 +96,6 @@ def record_steps(dataset: BaseDataset, index: int) -> tuple[Events, np.ndarray, 
     return events, bounds, info['inputs'].numpy(), info
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a figure, whole or not at all; the suffix tells the format."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.part')
-    figure.savefig(partial, dpi=120, format=path.suffix.lstrip('.') or 'png')
-    os.replace(partial, path)
-
-
 def figure_image(figure: Figure) -> Image.Image:
     """The pixels of a figure of the Agg canvas."""
     figure.canvas.draw()
@@ -119,16 +110,18 @@ def save_animation(images: Sequence[Image.Image], path: str | Path, frame_ms: in
         path (str | Path): File to write.
         frame_ms (int): Milliseconds that each is shown.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.part')
     # One palette for all: colours do not flicker
     first = images[0].quantize(64)
     images = [
         first,
         *(image.quantize(palette=first, dither=Image.Dither.NONE) for image in images[1:]),
     ]
-    images[0].save(
-        partial, format='GIF', save_all=True, append_images=images[1:], duration=frame_ms, loop=0
-    )
-    os.replace(partial, path)
+    with written_whole(path) as partial:
+        images[0].save(
+            partial,
+            format='GIF',
+            save_all=True,
+            append_images=images[1:],
+            duration=frame_ms,
+            loop=0,
+        )

@@ -23,8 +23,8 @@ from mmqkformer.analysis.event_pictures import (
     record_steps,
     saturation_of,
     save_animation,
-    save_figure,
 )
+from mmqkformer.analysis.figures import save_figure
 from mmqkformer.datasets.events import Events
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.datasets.seeding import SAMPLES, seed_everything

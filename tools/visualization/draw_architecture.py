@@ -1,8 +1,6 @@
 """Draw QKFormer and the way from a config to a training run."""
 
 import argparse
-import os
-from pathlib import Path
 
 import matplotlib
 
@@ -10,6 +8,8 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from mmqkformer.analysis.figures import save_figure
 
 WIDTH, HEIGHT = 12.0, 7.9  # inches, which are also the coordinates of everything drawn
 EMBED, TOKEN, SELF, PLAIN, CONFIG = '#d7e8f7', '#fde3c8', '#f6c9c9', '#eeeeee', '#e2efd9'
@@ -163,7 +163,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    out = Path(parse_args().out)
+    args = parse_args()
     plt.rcParams['font.size'] = 9.5
     figure = plt.figure(figsize=(WIDTH, HEIGHT))
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, HEIGHT))
@@ -172,10 +172,8 @@ def main() -> None:
     draw_attention(ax, bottom=3.2)
     draw_peds(ax, bottom=3.2)
     draw_graph(ax, bottom=0.25)
-    partial = out.with_name(f'.{out.name}.part')
-    figure.savefig(partial, dpi=130, format=out.suffix.lstrip('.'))
-    os.replace(partial, out)
-    print(f'picture: {out}')
+    save_figure(figure, args.out, dpi=130)
+    print(f'picture: {args.out}')
 
 
 if __name__ == '__main__':

@@ -1,8 +1,6 @@
 """Draw the digits that a model was tested on, its predictions and its Q-K token masks."""
 
 import argparse
-import os
-from pathlib import Path
 
 import matplotlib
 
@@ -18,6 +16,7 @@ from torch import Tensor
 
 import mmqkformer  # noqa: F401
 from mmqkformer.analysis import record_token_masks
+from mmqkformer.analysis.figures import save_figure
 
 RIGHT, WRONG = '#1b7f4d', '#c0392b'
 
@@ -95,12 +94,8 @@ def main() -> None:
     top, bottom = figure.subfigures(2, 1, height_ratios=[1, 0.9])
     draw_predictions(top, images, labels, scores)
     draw_masks(bottom, images[args.sample], masks, args.sample)
-    out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f'.{out.name}.part')
-    figure.savefig(partial, dpi=120, format=out.suffix.lstrip('.') or 'png')
-    os.replace(partial, out)
-    print(f'picture: {out}')
+    save_figure(figure, args.out)
+    print(f'picture: {args.out}')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,6 @@
 """Draw the learning rate of a config over its training, without a data set."""
 
 import argparse
-import os
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +11,8 @@ from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, init_default_scope
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
+
+from mmqkformer.analysis.figures import save_figure
 
 
 def parse_args() -> argparse.Namespace:
@@ -90,12 +91,9 @@ def main() -> None:
     axes.plot([i / epoch_length for i in range(len(rates))], rates)
     axes.set(xlabel='epoch', ylabel='learning rate', title=Path(args.config).stem)
     axes.grid(alpha=0.3)
-    out = Path(args.out)
-    partial = out.with_name(f'.partial-{out.name}')
-    figure.savefig(partial, dpi=150)
-    os.replace(partial, out)
+    save_figure(figure, args.out, dpi=150)
     print(f'{epoch_length} iterations, {epoch_length // accumulation} optimizer steps an epoch')
-    print(f'peak {max(rates):g}, last {rates[-1]:g}; drawn in {out}')
+    print(f'peak {max(rates):g}, last {rates[-1]:g}; drawn in {args.out}')
 
 
 if __name__ == '__main__':

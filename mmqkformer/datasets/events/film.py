@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ...files import written_whole
 from .camera import DARK, EventCamera, film_image
 from .classes import GESTURES
 from .parallel import in_order
@@ -193,21 +194,22 @@ def pack_zips(root: str | Path) -> None:
     """Packs each class folder of CIFAR10-DVS's layout to ``CLASS.zip`` as downloaded."""
     root = Path(root)
     for folder in tqdm(sorted(path for path in root.iterdir() if path.is_dir()), desc='zips'):
-        partial = root / f'.{folder.name}.zip.part'
-        with zipfile.ZipFile(partial, 'w', zipfile.ZIP_DEFLATED) as archive:
+        with (
+            written_whole(root / f'{folder.name}.zip') as partial,
+            zipfile.ZipFile(partial, 'w', zipfile.ZIP_DEFLATED) as archive,
+        ):
             for path in sorted(folder.glob('*.aedat')):
                 archive.write(path, f'{folder.name}/{path.name}')
-        partial.replace(root / f'{folder.name}.zip')
 
 
 def pack_tar(folder: str | Path) -> Path:
     """Packs ``DvsGesture`` to ``DvsGesture.tar.gz`` as downloaded, beside the folder."""
     folder = Path(folder)
-    partial = folder.with_name(f'.{folder.name}.tar.gz.part')
-    with tarfile.open(partial, 'w:gz') as archive:
+    packed = folder.with_name(f'{folder.name}.tar.gz')
+    with written_whole(packed) as partial, tarfile.open(partial, 'w:gz') as archive:
         for path in tqdm(sorted(folder.iterdir()), desc='tar.gz'):
             archive.add(path, f'{folder.name}/{path.name}')
-    return partial.replace(folder.with_name(f'{folder.name}.tar.gz'))
+    return packed
 
 
 def _run(function: Callable, tasks: list, workers: int, unit: str) -> None:
