@@ -36,4 +36,4 @@ lint: install
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) mmqkformer/.mim mmqkformer.egg-info build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) mmqkformer/.mim mmqkformer.egg-info build dist .pytest_cache .ruff_cache .hypothesis

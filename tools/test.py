@@ -109,6 +109,7 @@ def main() -> None:
         runner.test()
     else:
         test_and_write(runner, Path(args.out), args.out_item)
+    del runner
     launch.leave_process_group()
 
 

@@ -46,6 +46,7 @@ def main() -> None:
     if checkpoint := launch.checkpoint_to_start_from(cfg):
         launch.check_checkpoint(runner.model, checkpoint, partial=not cfg.get('resume'))
     runner.train()
+    del runner
     launch.leave_process_group()
 
 

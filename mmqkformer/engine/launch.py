@@ -1,6 +1,7 @@
 """What ``tools/train.py`` and ``tools/test.py`` share: from a command line to a runner."""
 
 import argparse
+import gc
 import io
 import os
 import pickle
@@ -164,8 +165,14 @@ def scale_learning_rate(runner: Runner) -> None:
 
 
 def leave_process_group() -> None:
-    """Close the process group: a process that ends with its threads running may be aborted."""
+    """Closes the process group, for the end of a program; drop the runner before.
+
+    Gloo's threads release the tensors of their last operation when they get to it. Python aborts
+    the process if that is after it began to end, so the threads have to be joined before; they are
+    joined when nothing holds the group any more, neither PyTorch nor a data-parallel model.
+    """
     if torch.distributed.is_initialized():
+        gc.collect()  # runner, loops and hooks refer to each other
         torch.distributed.destroy_process_group()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -37,7 +38,26 @@ losses['loss'].backward()
 if get_rank() == 0:
     grads = {name: p.grad for name, p in model.module.named_parameters()}
     torch.save(grads, sys.argv[4])
+del model, losses
 launch.leave_process_group()
+"""
+
+
+THREADS = """
+import os
+import sys
+from mmengine.config import Config
+from mmqkformer.engine import launch
+
+cfg = Config.fromfile(sys.argv[1])
+cfg.launcher = 'pytorch'
+runner = launch.build_runner(cfg)
+runner.train()
+runner.test()
+during = len(os.listdir('/proc/self/task'))
+del runner
+launch.leave_process_group()
+print('threads', during, len(os.listdir('/proc/self/task')))
 """
 
 
@@ -121,3 +141,15 @@ def test_gradients_of_two_processes_are_those_of_the_joint_batch(make_config, tm
     assert any(grad.abs().max() > 1e-3 for grad in expected.values())
     gradients = torch.load(tmp_path / 'gradients.pth', weights_only=True)
     torch.testing.assert_close(gradients, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_no_thread_outlives_the_process_group(make_config, tmp_path):
+    """One that does may abort the process when Python ends."""
+    script = tmp_path / 'threads.py'
+    script.write_text(THREADS)
+    launcher = (sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', 2)
+    out = run(*launcher, '--master_port', free_port(), script, make_config())
+    counts = re.findall(r'threads (\d+) (\d+)', out)  # two processes may share a line
+    assert len(counts) == 2
+    assert all(int(during) > 1 and after == '1' for during, after in counts)
