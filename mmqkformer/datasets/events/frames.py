@@ -4,6 +4,8 @@ import numpy as np
 
 from .stream import EventError, Events
 
+CHUNK = 1 << 17  # events counted at once: what that needs stays in the cache
+
 
 def slice_bounds(t: np.ndarray, time_steps: int, split_by: str) -> np.ndarray:
     """Where a recording is cut into slices.
@@ -64,20 +66,31 @@ def events_to_frames(
         )
     height, width = size or events.sensor_size
     bounds = slice_bounds(events.t, time_steps, split_by)
-    frames = np.empty((time_steps, 2, height, width), np.float32)
+    frames = np.empty((time_steps, 2 * height * width), np.float32)
     for frame, begin, end in zip(frames, bounds[:-1], bounds[1:]):
-        part = slice(begin, end)
-        x, y = events.x[part].astype(np.intp), events.y[part].astype(np.intp)
-        if size is not None:
-            x = x * width // events.sensor_size[1]
-            y = y * height // events.sensor_size[0]
-        # In place, as bincount wants them
-        y *= width
-        y += x
-        np.multiply(events.p[part], np.intp(height * width), out=x, casting='unsafe')
-        y += x
-        frame[...] = np.bincount(y, minlength=2 * height * width).reshape(2, height, width)
-    return frames
+        frame[:] = sum(
+            np.bincount(
+                _places(events[first : min(first + CHUNK, end)], height, width),
+                minlength=2 * height * width,
+            )
+            for first in range(begin, end, CHUNK)
+        )
+    return frames.reshape(time_steps, 2, height, width)
+
+
+def _places(events: Events, height: int, width: int) -> np.ndarray:
+    """Place of each event in a flattened frame ``[2, height, width]``."""
+    # The narrowest integers that hold one: this arithmetic costs as much as the counting
+    kind = np.min_scalar_type(2 * height * width - 1)
+    place = np.array(events.p, kind)
+    axes = (events.y, events.sensor_size[0], height), (events.x, events.sensor_size[1], width)
+    for column, pixels, wanted in axes:
+        column = np.asarray(column)
+        if wanted != pixels:
+            column = column.astype(np.intp) * wanted // pixels
+        place *= kind.type(wanted)
+        place += column.astype(kind, copy=False)
+    return place
 
 
 def check_frames(time_steps: int, split_by: str, size: tuple[int, int] | None) -> None:
@@ -92,9 +105,19 @@ def check_frames(time_steps: int, split_by: str, size: tuple[int, int] | None) -
         )
     if split_by not in ('number', 'time'):
         raise ValueError(f"EventsToFrames.split_by={split_by!r}: expected 'number' or 'time'")
-    if size is not None and (
+    if size is not None:
+        check_size(size, 'EventsToFrames.size')
+
+
+def check_size(size: tuple[int, int], key: str) -> None:
+    """Checks a height and width.
+
+    Raises:
+        ValueError: They are no two positive integers; the message names the key.
+    """
+    if (
         not isinstance(size, (tuple, list))
         or len(size) != 2
         or any(not isinstance(n, int) or n < 1 for n in size)
     ):
-        raise ValueError(f'EventsToFrames.size={size!r}: expected (height, width), or None')
+        raise ValueError(f'{key}={size!r}: expected (height, width), positive integers')

@@ -6,7 +6,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 from torchvision.transforms.v2 import functional as F
 
-_BINS = 31  # strengths, evenly from 0 to the largest
+_BINS = 31  # strengths, evenly from minus to plus the largest
 
 
 @TRANSFORMS.register_module()
@@ -43,13 +43,13 @@ class EventAugment(BaseTransform):
     """The public release's policy for event frames.
 
     One of six operations is drawn for each sample: none, shear in x, translation in x, translation
-    in y, rotation, cutout. Its strength is one of 31 values from 0 to the largest, its sign is
-    drawn too. Pixels are moved by their nearest neighbour (translations by whole ones); what comes
-    in from outside is 0. Cutout draws its area instead, evenly, and empties a square.
+    in y, rotation, cutout. Its strength is one of 31 evenly spaced values between minus and plus
+    the largest. Pixels are moved by their nearest neighbour, translations cut to whole ones; what
+    comes in from outside is 0. Cutout draws its area instead, evenly, and empties a square.
 
     Args:
-        shear (float): Largest shear, as a ratio. Defaults to 0.3.
-        translate (int): Largest translation in pixels. Defaults to 5.
+        shear (float): Largest angle of the shear in radians. Defaults to 0.3.
+        translate (float): Largest translation in pixels. Defaults to 5.
         rotate (float): Largest angle in degrees. Defaults to 30.0.
         cutout (tuple[float, float]): Least and largest share of the area that is emptied. Defaults
             to (0.001, 0.11).
@@ -63,12 +63,12 @@ class EventAugment(BaseTransform):
     def __init__(
         self,
         shear: float = 0.3,
-        translate: int = 5,
+        translate: float = 5.0,
         rotate: float = 30.0,
         cutout: tuple[float, float] = (0.001, 0.11),
     ) -> None:
         for name, value in (('shear', shear), ('translate', translate), ('rotate', rotate)):
-            if value < 0:
+            if not 0 <= value < np.inf:
                 raise ValueError(f'EventAugment.{name}={value!r}: expected 0 or more')
         if len(cutout) != 2 or not 0 < cutout[0] <= cutout[1] <= 1:
             raise ValueError(
@@ -86,9 +86,9 @@ class EventAugment(BaseTransform):
         if operation == 'cutout':
             results['frames'] = self._cut_out(results['frames'])
         elif operation != 'identity':
-            strength = np.random.randint(_BINS) / (_BINS - 1) * self.largest[operation]
-            sign = np.random.choice((-1, 1))
-            results['frames'] = _move(results['frames'], operation, float(sign * strength))
+            strengths = torch.linspace(-1, 1, _BINS) * self.largest[operation]
+            strength = strengths[np.random.randint(_BINS)].item()
+            results['frames'] = _move(results['frames'], operation, strength)
         return results
 
     def _cut_out(self, frames: np.ndarray) -> np.ndarray:
@@ -105,10 +105,9 @@ class EventAugment(BaseTransform):
 def _move(frames: np.ndarray, operation: str, strength: float) -> np.ndarray:
     arguments = dict(angle=0.0, translate=[0, 0], scale=1.0, shear=[0.0, 0.0])
     if operation == 'shear_x':
-        arguments['shear'] = [float(np.degrees(np.arctan(strength))), 0.0]
+        arguments['shear'] = [float(np.degrees(strength)), 0.0]
     elif operation == 'rotate':
         arguments['angle'] = strength
     else:
-        arguments['translate'] = [0, 0]
         arguments['translate'][operation == 'translate_y'] = int(strength)
     return F.affine(torch.from_numpy(frames), **arguments).numpy()

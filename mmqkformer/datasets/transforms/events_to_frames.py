@@ -63,7 +63,7 @@ class EventTimeJitter(BaseTransform):
     """
 
     def __init__(self, std_us: float) -> None:
-        if std_us < 0:
+        if not 0 <= std_us < np.inf:
             raise ValueError(f'EventTimeJitter.std_us={std_us!r}: expected 0 or more')
         self.std_us = std_us
 

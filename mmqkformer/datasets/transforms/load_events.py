@@ -8,6 +8,7 @@ from mmengine.registry import TRANSFORMS
 
 from ..events import Events
 from ..events.files import read_events
+from ..events.frames import check_size
 from ..events.store import EventStore
 
 # Opened once in each process
@@ -27,10 +28,12 @@ class LoadEvents(BaseTransform):
 
     Raises:
         EventError: The recording cannot be read.
+        ValueError: ``sensor_size`` is no height and width.
         KeyError: The sample brings none of them.
     """
 
     def __init__(self, sensor_size: Sequence[int] = (128, 128)) -> None:
+        check_size(sensor_size, 'LoadEvents.sensor_size')
         self.sensor_size = tuple(sensor_size)
 
     def transform(self, results: dict) -> dict:

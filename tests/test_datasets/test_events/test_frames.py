@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spikingjelly.datasets.utils import integrate_events_by_fixed_frames_number
 
-from mmqkformer.datasets.events import EventError, Events
+from mmqkformer.datasets.events import EventError, Events, frames
 from mmqkformer.datasets.events.frames import events_to_frames, slice_bounds
 
 
@@ -91,13 +91,21 @@ def test_coordinates_of_a_large_sensor_do_not_overflow():
     assert frames[0, 1, 719, 1279] == frames.sum() == 1
 
 
+@pytest.mark.parametrize('chunk', [1, 7, 100])
+def test_the_size_of_a_chunk_changes_nothing(monkeypatch, chunk):
+    events = random_events(100)
+    expected = events_to_frames(events, 3)
+    monkeypatch.setattr(frames, 'CHUNK', chunk)
+    assert np.array_equal(events_to_frames(events, 3), expected)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
         (dict(time_steps=0), r'EventsToFrames\.time_steps=0: expected'),
         (dict(time_steps=2.0), r'EventsToFrames\.time_steps=2\.0: expected'),
         (dict(time_steps=2, split_by='count'), r"split_by='count': expected 'number' or 'time'"),
-        (dict(time_steps=2, size=(4,)), r'size=\(4,\): expected \(height, width\)'),
+        (dict(time_steps=2, size=(4,)), r'size=\(4,\): expected \(height, width\), positive'),
         (dict(time_steps=2, size=4), 'size=4: expected'),
         (dict(time_steps=2, size=(0, 4)), r'size=\(0, 4\): expected'),
     ],

@@ -72,6 +72,8 @@ def test_frames_are_made(split_by):
         ('EventsToFrames', dict(time_steps=0), r'EventsToFrames\.time_steps=0'),
         ('EventsToFrames', dict(time_steps=4, split_by='x'), r"EventsToFrames\.split_by='x'"),
         ('EventTimeJitter', dict(std_us=-1), r'EventTimeJitter\.std_us=-1'),
+        ('EventTimeJitter', dict(std_us=float('nan')), r'EventTimeJitter\.std_us=nan'),
+        ('LoadEvents', dict(sensor_size=[128]), r'LoadEvents\.sensor_size=\[128\]: expected'),
         ('EventTimeReversal', dict(prob=2), r'EventTimeReversal\.prob=2'),
         ('EventFlip', dict(prob=-1), r'EventFlip\.prob=-1'),
         ('EventFlip', dict(direction='up'), r"EventFlip\.direction='up'"),
@@ -209,6 +211,19 @@ def test_rotation_and_shear_keep_the_middle_and_take_no_new_values():
         if operation in ('rotate', 'shear_x'):
             assert changed[0, 0, 12, 12] == given_frames[0, 0, 12, 12]
             assert set(np.unique(changed)) <= {0, *np.unique(given_frames)}
+
+
+def test_the_largest_angles_are_turned(monkeypatch):
+    """A bar through the middle: rotation by 30 degrees, shear by 0.3 radians."""
+    bar = np.zeros((1, 2, 81, 81), np.float32)
+    bar[..., 40] = 1
+    augment = build('EventAugment')
+    for operation, slope in (('rotate', np.tan(np.pi / 6)), ('shear_x', np.tan(0.3))):
+        draws = iter([augment.OPERATIONS.index(operation), 30])
+        monkeypatch.setattr(np.random, 'randint', lambda *_, draws=draws: next(draws))
+        changed = augment(dict(frames=bar))['frames'][0, 0]
+        rows, columns = np.nonzero(changed)
+        assert abs(np.polyfit(rows, columns, 1)[0]) == pytest.approx(slope, abs=0.02)
 
 
 def test_largest_strengths_are_the_arguments():
