@@ -1,18 +1,24 @@
-"""Count a model's multiply-accumulates, all time steps together, and its parameters."""
+"""Count a model's operations, all time steps together, and its parameters.
+
+Accumulates of spikes and multiply-accumulates of analogue numbers are told apart.
+"""
 
 import argparse
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+
+from mmqkformer.analysis import count_operations
+from mmqkformer.version import check_framework
 
 NOTE = """\
-Counted: the multiply-accumulates of convolutions, linear layers and matrix products (those of the
-attention included), as dense arithmetic would do them, for one sample and all time steps; what the
-model computes once for all time steps counts once. Not counted: normalisation, neurons, pooling,
-biases and element-wise products."""
+Counted: the products of convolutions, linear layers and matrix products (those of the attention
+included), as dense arithmetic would do them, for one sample and all time steps; what the model
+computes once for all time steps counts once. One factor of an accumulate is a spike or a sum of
+spikes: neuromorphic hardware adds where a spike arrives, so that its number of additions is this
+one times the firing rate. Not counted: normalisation, neurons, pooling, biases and element-wise
+products. A two-stage detector counts with as many proposals as its test takes at most, and 100
+masks."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,37 +41,24 @@ def input_shape(shape: list[int]) -> tuple[int, ...]:
     return (3, *shape) if len(shape) == 2 else tuple(shape)
 
 
-def count(model: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, int], int]:
-    """Count what a forward pass of one sample takes.
-
-    Args:
-        model (nn.Module): An OpenMMLab model, called with ``mode='tensor'``.
-        shape (tuple[int, ...]): Shape of a sample, ``[C, H, W]`` or ``[T, C, H, W]``.
-
-    Returns:
-        tuple[dict[str, int], int]: Multiply-accumulates by operator, and the number of parameters.
-    """
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model.eval()(torch.zeros(1, *shape), mode='tensor')
-    # the counter counts a multiplication and an addition as two
-    macs = {str(op): flops // 2 for op, flops in counter.get_flop_counts()['Global'].items()}
-    return macs, sum(p.numel() for p in model.parameters())
-
-
 def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(args.config)
+    check_framework(cfg.get('default_scope', 'mmpretrain'))
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    if cfg.get('data_preprocessor') is not None:
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     shape = input_shape(args.shape)
-    macs, params = count(MODELS.build(cfg.model), shape)
-    total = sum(macs.values())
+    counts = count_operations(MODELS.build(cfg.model), shape)
     print(f'input: {" x ".join(map(str, shape))}')
-    for op, n in macs.items():
-        print(f'  {op}: {n:,}')
-    print(f'multiply-accumulates, all time steps: {total:,} ({total / 1e9:.3f} G)')
-    print(f'parameters: {params:,} ({params / 1e6:.3f} M)')
+    for name in ('accumulates', 'multiply_accumulates'):
+        operators = getattr(counts, name)
+        products = sum(operators.values())
+        print(f'{name.replace("_", "-")}: {products:,} ({products / 1e9:.3f} G)')
+        for operator, n in operators.items():
+            print(f'  {operator}: {n:,}')
+    print(f'both, all time steps: {counts.total:,} ({counts.total / 1e9:.3f} G)')
+    print(f'parameters: {counts.parameters:,} ({counts.parameters / 1e6:.3f} M)')
     print(NOTE)
 
 
