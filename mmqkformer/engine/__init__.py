@@ -1,4 +1,4 @@
-"""Hooks, schedules and optimizer wrappers for mmengine's runner."""
+"""Hooks, schedules, optimizer wrappers and parameter groups for mmengine's runner."""
 
 from .hooks import (
     AtomicCheckpointHook,
@@ -8,6 +8,7 @@ from .hooks import (
     OptimStepEMAHook,
     PlainCheckpointHook,
 )
+from .optim_constructors import StageOptimWrapperConstructor
 from .optim_wrappers import CPUAmpOptimWrapper
 from .schedulers import WarmupCosineLR
 
@@ -19,5 +20,6 @@ __all__ = [
     'NonFiniteLossHook',
     'OptimStepEMAHook',
     'PlainCheckpointHook',
+    'StageOptimWrapperConstructor',
     'WarmupCosineLR',
 ]
