@@ -1,9 +1,10 @@
-# For a bare machine: `make demo`, `make demo-events` and `make test`. PYTHON chooses the interpreter.
+# For a bare machine: `make demo`, `make demo-events`, `make test`; for detection and segmentation
+# `make deps-det`, `make demo-det`, `make demo-seg`. PYTHON chooses the interpreter.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo demo-events test lint clean
+.PHONY: install deps-det demo demo-events demo-det demo-seg test lint clean
 
 # A stamp is made when its step is through: a broken install continues, a finished one is not repeated.
 install: $(VENV)/.package
@@ -14,7 +15,9 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
+# mmcv and mmcv-lite lie in the same folder: the one leaves before the other comes
 $(VENV)/.stack: $(VENV)/.created requirements/pinned.txt
+	$(BIN)/python -m pip uninstall --yes mmcv
 	$(BIN)/python -m pip install -r requirements/pinned.txt
 	touch $@
 
@@ -22,11 +25,25 @@ $(VENV)/.package: $(VENV)/.stack setup.py pyproject.toml requirements/runtime.tx
 	$(BIN)/python -m pip install --no-build-isolation --no-deps -e .
 	touch $@
 
+# mmcv with compiled operators in place of mmcv-lite: built from source once, some 12 to 20 minutes
+# on two cores, into a wheel cache (MMCV_WHEELS), from which later installations take seconds
+deps-det: $(VENV)/.operators
+
+$(VENV)/.operators: $(VENV)/.package tools/misc/install_mmcv_ops.py
+	$(BIN)/python tools/misc/install_mmcv_ops.py
+	touch $@
+
 demo: install
 	PYTHON=$(BIN)/python bash tools/demo_digits.sh
 
 demo-events: install
 	PYTHON=$(BIN)/python bash tools/demo_events.sh
+
+demo-det: deps-det
+	PYTHON=$(BIN)/python bash tools/demo_det.sh
+
+demo-seg: deps-det
+	PYTHON=$(BIN)/python bash tools/demo_seg.sh
 
 test: install
 	$(BIN)/python -m pytest -m "not slow"
