@@ -14,6 +14,8 @@ REQUIRED = {
     'mmcv': ('2.0.0', '2.4.0'),
 }
 OPTIONAL = {'mmpretrain': ('1.0.0', '2.0.0')}
+# Frameworks of dense prediction: theirs and their forks' (3.4 and 1.3 upwards)
+DENSE = {'mmdet': ('3.3.0', '4.0.0'), 'mmseg': ('1.2.0', '2.0.0')}
 
 
 def check_dependencies() -> None:
@@ -41,6 +43,43 @@ def check_dependencies() -> None:
             _check_range(name, version, low, high)
 
 
+def check_framework(scope: str) -> None:
+    """Check what a config of mmdet or mmseg runs with, before either is asked to build it.
+
+    Args:
+        scope (str): ``default_scope`` of the config; for any but ``mmdet`` and ``mmseg`` nothing
+            is done.
+
+    Raises:
+        ImportError: If the framework is missing, is of a version outside its range or refuses
+            mmcv's version, or if mmcv has no compiled operators.
+    """
+    if scope not in DENSE:
+        return
+    low, high = DENSE[scope]
+    package = {'mmseg': 'mmsegmentation'}.get(scope, scope)
+    advice = f'pip install "{package}>={low},<{high}"'
+    try:
+        framework = importlib.import_module(scope)
+    except (ImportError, AssertionError) as error:
+        raise ImportError(
+            f'default_scope={scope!r} needs {package}>={low},<{high}, which cannot be imported '
+            f'({error}): {advice}, and the mmcv that it asks for'
+        ) from error
+    _check_range(package, framework.__version__, low, high, advice)
+    try:
+        importlib.import_module('mmcv.ops')
+    except ImportError as error:
+        import mmcv
+        import torch
+
+        raise ImportError(
+            f'default_scope={scope!r} needs mmcv with its compiled operators, for torch '
+            f'{torch.__version__}; the mmcv {mmcv.__version__} installed has none that load '
+            f'({error}): python tools/misc/install_mmcv_ops.py, or make deps-det'
+        ) from error
+
+
 @functools.cache
 def has_mmpretrain() -> bool:
     """Whether mmpretrain is installed and can be imported; it asserts what it runs with."""
@@ -51,13 +90,13 @@ def has_mmpretrain() -> bool:
     return True
 
 
-def _check_range(name: str, version: str, low: str, high: str) -> None:
+def _check_range(name: str, version: str, low: str, high: str, advice: str | None = None) -> None:
     from mmengine.utils import digit_version
 
     if not digit_version(low) <= digit_version(version) < digit_version(high):
         raise ImportError(
             f'mmqkformer needs {name}>={low},<{high}, but {name} {version} is installed: '
-            f'{_advice(name, low, high)}'
+            f'{advice or _advice(name, low, high)}'
         )
 
 

@@ -50,3 +50,45 @@ def test_mmpretrain_may_be_missing_but_not_too_old(monkeypatch):
     monkeypatch.setattr(version, '_installed_version', lambda name: '0.25.0')
     with pytest.raises(ImportError, match=r'but mmpretrain 0\.25\.0 is installed'):
         version.check_dependencies()
+
+
+@pytest.mark.det
+@pytest.mark.seg
+def test_frameworks_of_this_environment_are_accepted():
+    for scope in ('mmpretrain', 'mmdet', 'mmseg'):
+        version.check_framework(scope)
+
+
+@pytest.mark.det
+def test_framework_out_of_range_is_named(monkeypatch):
+    import mmdet
+
+    monkeypatch.setattr(mmdet, '__version__', '3.2.0')
+    with pytest.raises(ImportError, match=r'mmdet>=3\.3\.0,<4\.0\.0, but mmdet 3\.2\.0 is'):
+        version.check_framework('mmdet')
+
+
+@pytest.mark.parametrize(('scope', 'package'), [('mmdet', 'mmdet'), ('mmseg', 'mmsegmentation')])
+def test_missing_framework_is_named(monkeypatch, scope, package):
+    monkeypatch.setitem(sys.modules, scope, None)
+    with pytest.raises(ImportError, match=rf'{scope}.*needs {package}>=.*pip install "{package}>='):
+        version.check_framework(scope)
+
+
+def test_framework_that_refuses_mmcv_is_named(monkeypatch):
+    """mmdet asserts the mmcv that it runs with when it is imported."""
+    words = 'MMCV==2.2.0 is used but incompatible'
+
+    def refuse(name):
+        raise AssertionError(words)
+
+    monkeypatch.setattr(version.importlib, 'import_module', refuse)
+    with pytest.raises(ImportError, match=words):
+        version.check_framework('mmdet')
+
+
+@pytest.mark.det
+def test_mmcv_without_operators_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmcv.ops', None)
+    with pytest.raises(ImportError, match=r'needs mmcv with its compiled operators.*make deps-det'):
+        version.check_framework('mmdet')

@@ -47,25 +47,27 @@ def parse_args() -> argparse.Namespace:
 
 
 def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
-    """Switch the visualization hook on."""
-    cfg.merge_from_dict(
-        dict(
-            default_hooks=dict(
-                visualization=dict(
-                    type='VisualizationHook',
-                    enable=True,
-                    show=args.show,
-                    wait_time=args.wait_time,
-                    out_dir=args.show_dir,
-                    interval=args.interval,
-                )
-            )
-        )
-    )
+    """Switch the visualization hook of the config's framework on."""
+    scope = cfg.get('default_scope')
+    if scope == 'mmdet':
+        # mmdet joins the folder to one of its own
+        folder = args.show_dir and str(Path(args.show_dir).resolve())
+        hook = dict(type='DetVisualizationHook', draw=True, test_out_dir=folder)
+    elif scope == 'mmseg':
+        hook = dict(type='SegVisualizationHook', draw=True)
+        if args.show_dir is not None:
+            cfg.visualizer.save_dir = args.show_dir
+    else:
+        hook = dict(type='VisualizationHook', enable=True, out_dir=args.show_dir)
+    hook.update(show=args.show, wait_time=args.wait_time, interval=args.interval)
+    cfg.merge_from_dict(dict(default_hooks=dict(visualization=hook)))
 
 
 def augment_at_test_time(cfg: Config) -> None:
     """Wrap the model for test-time augmentation, mirroring unless the config says otherwise."""
+    scope = cfg.get('default_scope')
+    if scope in ('mmdet', 'mmseg') and not {'tta_model', 'tta_pipeline'} <= set(cfg):
+        raise SystemExit(f'--tta: a config of {scope} needs tta_model and tta_pipeline')
     pipeline = cfg.test_dataloader.dataset.pipeline
     if 'tta_pipeline' not in cfg:
         mirror = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]

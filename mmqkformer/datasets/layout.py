@@ -48,6 +48,25 @@ EVENTS = """
 which this command makes of the original archives:
     python tools/dataset_converters/{tool}.py SRC {{root}}"""
 
+COCO = """
+{root}
+├── annotations
+│   ├── instances_train2017.json
+│   └── instances_val2017.json
+├── train2017              (118,287 images)
+└── val2017                (5,000 images)
+and a config of the digits the set that this command makes:
+    python tools/dataset_converters/make_digits_coco.py {root}"""
+
+ADE20K = """
+{root}
+├── images
+│   ├── training           (ADE_train_00000001.jpg, ...)
+│   └── validation
+└── annotations
+    ├── training           (ADE_train_00000001.png, ...)
+    └── validation"""
+
 LAYOUTS = {
     'ImageNet': IMAGENET,
     'CIFAR10': CIFAR10,
@@ -56,6 +75,8 @@ LAYOUTS = {
     'CIFAR10DVS': EVENTS.format(tool='prepare_cifar10dvs'),
     'DVS128Gesture': EVENTS.format(tool='prepare_dvs128gesture'),
     'EventDataset': EVENTS.format(tool='prepare_events'),
+    'CocoDataset': COCO,
+    'ADE20KDataset': ADE20K,
 }
 EVENT_SETS = ('CIFAR10DVS', 'DVS128Gesture', 'EventDataset')
 CIFAR_FOLDERS = {'CIFAR10': 'cifar-10-batches-py', 'CIFAR100': 'cifar-100-python'}
@@ -102,6 +123,8 @@ def _check_dataset(key: str, dataset: dict) -> None:
         return
     folder = _image_folder(kind, dataset)
     needed = [Path(root), folder]
+    if label_maps := _prefixes(dataset).get('seg_map_path'):
+        needed.append(Path(root) / label_maps)
     if dataset.get('ann_file'):
         needed.append(Path(root) / dataset['ann_file'])
     for path in needed:
@@ -113,11 +136,16 @@ def _check_dataset(key: str, dataset: dict) -> None:
             raise FileNotFoundError(f'{key}.data_root={root!r}: {path} does not exist{expected}')
 
 
+def _prefixes(dataset: dict) -> dict:
+    """Folders under the root by content; mmpretrain takes a bare one for the images'."""
+    prefix = dataset.get('data_prefix') or {}
+    return prefix if isinstance(prefix, dict) else dict(root=prefix)
+
+
 def _image_folder(kind: str, dataset: dict) -> Path:
     """Where the samples lie: mmpretrain joins the root and the prefix, or the split's name."""
-    prefix = dataset.get('data_prefix') or ''
-    if isinstance(prefix, dict):
-        prefix = prefix.get('img_path') or prefix.get('root') or ''
+    prefixes = _prefixes(dataset)
+    prefix = next((prefixes[key] for key in ('img_path', 'img', 'root') if prefixes.get(key)), '')
     if kind in ('ImageNet', *EVENT_SETS) and not prefix:
         prefix = dataset.get('split', '')
     if kind in CIFAR_FOLDERS:

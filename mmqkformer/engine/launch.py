@@ -16,6 +16,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from ..version import check_framework
+
 SHOWN_KEYS = 6
 
 
@@ -53,9 +55,14 @@ def load_config(args: argparse.Namespace) -> Config:
     Returns:
         Config: The config, with ``work_dir`` set: from the arguments, else from the config, else
         ``work_dirs/<name of the config>``.
+
+    Raises:
+        ImportError: If the framework of the config, mmdet or mmseg, or mmcv's operators are missing
+            or of another version than is known to work.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = Config.fromfile(args.config)
+    check_framework(cfg.get('default_scope', 'mmengine'))
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher

@@ -25,6 +25,9 @@ def check(cfg):
         (dict(type='CIFAR10DVS', split='train'), 'dataset_converters/prepare_cifar10dvs.py SRC'),
         (dict(type='DVS128Gesture', split='train'), 'prepare_dvs128gesture.py SRC'),
         (dict(type='EventDataset', split='train'), 'prepare_events.py SRC'),
+        (dict(type='CocoDataset', data_prefix=dict(img='train2017/')), 'instances_train2017.json'),
+        (dict(type='CocoDataset'), 'make_digits_coco.py'),
+        (dict(type='ADE20KDataset'), 'ADE_train_00000001.png'),
     ],
 )
 def test_missing_root_shows_the_layout(tmp_path, dataset, layout):
@@ -38,7 +41,7 @@ def test_missing_root_shows_the_layout(tmp_path, dataset, layout):
 
 def test_unknown_data_set_names_key_and_value(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"data_root='none': none does not exist$"):
-        check(loader(type='CocoDataset', data_root='none'))
+        check(loader(type='VOCDataset', data_root='none'))
 
 
 def test_missing_split_and_annotation_are_named(tmp_path):
@@ -75,3 +78,28 @@ def test_wrapped_data_sets_are_looked_into():
 )
 def test_what_needs_no_folder_passes(dataset):
     check(loader(**dataset))
+
+
+def test_missing_folders_of_images_and_label_maps_are_named(tmp_path):
+    prefix = dict(img_path='images/training', seg_map_path='annotations/training')
+    dataset = dict(type='ADE20KDataset', data_root=str(tmp_path), data_prefix=prefix)
+    for folder in prefix.values():
+        with pytest.raises(FileNotFoundError, match=rf'{tmp_path}/{folder} does not exist'):
+            check(loader(**dataset))
+        (tmp_path / folder).mkdir(parents=True)
+    check(loader(**dataset))
+
+
+def test_missing_annotations_of_coco_are_named(tmp_path):
+    (tmp_path / 'train2017').mkdir()
+    dataset = dict(
+        type='CocoDataset',
+        data_root=f'{tmp_path}/',
+        data_prefix=dict(img='train2017/'),
+        ann_file='annotations/instances_train2017.json',
+    )
+    with pytest.raises(FileNotFoundError, match=r'instances_train2017\.json does not exist'):
+        check(loader(**dataset))
+    dataset['data_prefix'] = dict(img='val2017/')
+    with pytest.raises(FileNotFoundError, match=r'val2017 does not exist'):
+        check(loader(**dataset))
