@@ -7,6 +7,8 @@ from pathlib import Path
 from .version import has_mmpretrain
 
 PACKAGE = Path(__file__).resolve().parent
+# Families of other frameworks, which mmpretrain could not build
+DENSE = ('detection', 'segmentation')
 
 
 def zoo_root() -> Path:
@@ -24,7 +26,8 @@ def register_model_index(root: Path | None = None) -> None:
     """Register the models of ``<root>/model-index.yml`` in mmpretrain's hub, once per root.
 
     A metafile's relative ``Config:`` and ``Weights:`` are taken from ``root``, so that
-    ``get_model(name, pretrained=True)`` finds the shipped weights without a network. Where
+    ``get_model(name, pretrained=True)`` finds the shipped weights without a network. Detectors and
+    segmentation models are left out: mmdet and mmseg take the path of their config. Where
     mmpretrain cannot be imported nothing is done: the backbones serve other scopes without it.
 
     Args:
@@ -43,5 +46,8 @@ def register_model_index(root: Path | None = None) -> None:
     ModelHub.register_model_index(index, config_prefix=root)
     for name in set(ModelHub._models_dict) - known:
         model = ModelHub._models_dict[name]
+        if Path(model.config).relative_to(Path(root).resolve() / 'configs').parts[0] in DENSE:
+            del ModelHub._models_dict[name]
+            continue
         if model.weights and '://' not in model.weights:
             model.weights = str(root / model.weights)

@@ -1,4 +1,4 @@
-"""Every config: exact parameters, a pipeline that runs, the recipe's optimizer and schedule."""
+"""Every config of classification: exact parameters, pipelines, optimizer and schedule."""
 
 from pathlib import Path
 
@@ -57,8 +57,8 @@ PARAMETERS = {
 }
 CONFIGS = sorted(
     path.relative_to(ROOT / 'configs').with_suffix('').as_posix()
-    for path in (ROOT / 'configs').rglob('*.py')
-    if '_base_' not in path.parts
+    for family in ('qkformer', 'spikformer')
+    for path in (ROOT / 'configs' / family).rglob('*.py')
 )
 TRAINED = [name for name in CONFIGS if '288px' not in name]
 
@@ -327,9 +327,14 @@ def metafiles():
     return [yaml.safe_load((ROOT / path).read_text()) for path in index['Import']]
 
 
+def dense(model):
+    return Path(model['Config']).parts[1] in ('detection', 'segmentation')
+
+
 def test_the_index_and_the_configs_agree():
     models = [model for metafile in metafiles() for model in metafile['Models']]
     assert len({model['Name'] for model in models}) == len(models)
+    models = [model for model in models if not dense(model)]
     listed = {model['Config'].removeprefix('configs/').removesuffix('.py') for model in models}
     assert sorted(listed) == CONFIGS
     for model in models:

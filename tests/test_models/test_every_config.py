@@ -11,8 +11,8 @@ from networks import awaken
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in (ROOT / 'configs').rglob('*.py')
-    if '_base_' not in path.parts
+    for family in ('qkformer', 'spikformer')
+    for path in (ROOT / 'configs' / family).rglob('*.py')
 )
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dense import segmentation_samples, total
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -41,6 +44,7 @@ def samples(count):
         yield sample
 
 
+@pytest.mark.det
 @pytest.mark.parametrize('with_cp', [False, True])
 def test_retinanet_trains_and_predicts(with_cp):
     cfg = get_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')
@@ -77,6 +81,7 @@ def coco(root, count):
     (root / 'annotations' / 'instances_train2017.json').write_text(json.dumps(content))
 
 
+@pytest.mark.det
 def test_the_fragment_for_reproducible_runs_trains(tmp_path):
     """docs/reproducibility.md: order and augmentation repeat; the checkpoint is plain data."""
     coco(tmp_path, 2)
@@ -116,3 +121,72 @@ def test_the_fragment_for_reproducible_runs_trains(tmp_path):
 
     first, second = train('first'), train('second')
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def page_config(marker, folder):
+    """A complete config of docs/use_as_backbone.md, in a file of a user's own."""
+    text = (ROOT / 'docs' / 'use_as_backbone.md').read_text()
+    (code,) = [c for c in re.findall(r'```python\n(.*?)```', text, re.S) if marker in c]
+    backbone = MODELS.build(dict(type='QKFormer', arch='hst-10-384', out_indices=(0, 1, 2)))
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.add_(0.01)
+    state = {f'backbone.{key}': value for key, value in backbone.state_dict().items()}
+    torch.save(dict(state_dict=state), folder / 'classifier.pth')
+    path = folder / 'own.py'
+    path.write_text(code.replace('PATH', str(folder / 'classifier.pth')))
+    return Config.fromfile(path), backbone
+
+
+def pretrained_model(cfg, backbone):
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    model.init_weights()
+    loaded = model.backbone.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in backbone.state_dict().items())
+    return model.train()
+
+
+@pytest.mark.det
+def test_the_detection_config_of_a_users_own_repository_trains(tmp_path):
+    cfg, backbone = page_config('my_project/retinanet_qkformer.py', tmp_path)
+    model = pretrained_model(cfg, backbone)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    rates = {g['name']: g['lr'] for g in wrapper.optimizer.param_groups}
+    # The first stage is frozen
+    assert rates == {
+        'backbone.stages.1': pytest.approx(0.64e-4),
+        'backbone.stages.2': pytest.approx(0.8e-4),
+        'others': pytest.approx(1e-4),
+    }
+    own = list(samples(2))
+    for sample in own:
+        sample.gt_instances.labels[:] = 1
+    loss = total(model(torch.randn(2, 3, *SIZE), own, mode='loss'))
+    wrapper.update_params(loss)
+    assert loss.isfinite()
+    dataset = cfg.train_dataloader.dataset
+    assert dataset.metainfo.classes == ('cell', 'nucleus')
+    assert cfg.test_evaluator.ann_file == 'data/my_cells/val.json'
+    assert {hook.type for hook in cfg.custom_hooks} == {'PlainCheckpointHook', 'NonFiniteLossHook'}
+
+
+@pytest.mark.seg
+def test_the_segmentation_config_of_a_users_own_repository_trains(tmp_path):
+    cfg, backbone = page_config('my_project/fpn_qkformer.py', tmp_path)
+    model = pretrained_model(cfg, backbone)
+    loss = total(model(torch.randn(2, 3, 64, 96), segmentation_samples(2, (64, 96)), mode='loss'))
+    loss.backward()
+    assert loss.isfinite()
+
+
+@pytest.mark.det
+def test_the_list_of_necks_of_the_page_is_the_configs():
+    text = (ROOT / 'docs' / 'use_as_backbone.md').read_text()
+    (code,) = [c for c in re.findall(r'```python\n(.*?)```', text, re.S) if 'PEDSNeck' in c]
+    own = Config.fromstring(code, '.py').model
+    shipped = Config.fromfile(
+        ROOT / 'configs' / 'detection' / 'mask-rcnn_hst-10-384_peds-fpn_1x_coco.py'
+    ).model
+    assert own.neck == shipped.neck
+    assert own.backbone.out == shipped.backbone.out

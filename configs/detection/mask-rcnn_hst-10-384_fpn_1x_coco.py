@@ -1,0 +1,26 @@
+_base_ = [
+    'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
+    'mmdet::_base_/datasets/coco_instance.py',
+    '../_base_/schedules/coco_1x.py',
+    '../_base_/det_runtime.py',
+]
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='QKFormer',
+        arch='hst-10-384',
+        time_steps=4,
+        out_indices=(0, 1, 2),
+        # Three images are few for a norm: it keeps the statistics of the classification
+        norm_eval=True,
+        # Trained with configs/qkformer/ or converted from the release, see README.md
+        init_cfg=dict(
+            type='Pretrained', checkpoint='checkpoints/hst-10-384_in1k.pth', prefix='backbone.'
+        ),
+    ),
+    # Strides 4, 8 and 16; FPN adds 32 and 64
+    neck=dict(in_channels=[96, 192, 384], add_extra_convs='on_input'),
+)
+train_dataloader = dict(batch_size=3)
+default_hooks = dict(checkpoint=dict(save_best='coco/segm_mAP'))

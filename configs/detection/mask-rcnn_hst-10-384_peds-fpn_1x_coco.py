@@ -1,0 +1,15 @@
+_base_ = './mask-rcnn_hst-10-384_fpn_1x_coco.py'
+
+# Strides 4 to 64 are spiking
+model = dict(
+    backbone=dict(out='spikes'),
+    neck=[
+        dict(type='PEDSNeck', in_channels=[96, 192, 384], widths=[384, 384]),
+        dict(
+            type='FPN',
+            in_channels=[96, 192, 384, 384, 384],
+            out_channels=256,
+            num_outs=5,
+        ),
+    ],
+)

@@ -1,0 +1,9 @@
+_base_ = './retinanet_hst-10-384_fpn_1x_coco.py'
+
+model = dict(
+    backbone=dict(
+        arch='hst-10-512',
+        init_cfg=dict(checkpoint='checkpoints/hst-10-512_in1k.pth'),
+    ),
+    neck=dict(in_channels=[128, 256, 512]),
+)
