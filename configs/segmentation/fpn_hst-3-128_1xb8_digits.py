@@ -7,8 +7,6 @@ _base_ = [
 ]
 max_epochs = 9
 norm_cfg = dict(type='BN')
-# Most pixels are canvas
-class_weight = [0.6, *10 * [1.0]]
 
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
@@ -43,7 +41,6 @@ model = dict(
         num_classes=11,
         norm_cfg=norm_cfg,
         dropout_ratio=0.0,
-        loss_decode=dict(class_weight=class_weight),
     ),
 )
 optim_wrapper = dict(

@@ -33,6 +33,8 @@ def small(path, root, work_dir):
             default_hooks=dict(logger=dict(interval=1)),
         )
     )
+    # mmengine keeps visualizers by name, for the whole process
+    cfg.visualizer.name = str(work_dir)
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)

@@ -47,9 +47,11 @@ def write_config(path, data, folder):
         if evaluator and 'ann_file' in evaluator:
             evaluator.ann_file = f'{data}/annotations/instances_{split}.json'
     cfg.train_dataloader.sampler.multiple_of = 2
-    cfg.experiment_name = folder.name
+    # mmengine keeps runners and visualizers by name, for the whole process
+    cfg.experiment_name = cfg.visualizer.name = 'OF_THE_RUN'
     target = folder / path.name
     cfg.dump(target)
+    target.write_text(target.read_text().replace('OF_THE_RUN', '{{$EXPERIMENT:none}}'))
     return target
 
 
