@@ -9,7 +9,8 @@ max_epochs = 9
 norm_cfg = dict(type='BN')
 
 model = dict(
-    data_preprocessor=dict(size=(128, 128)),
+    # Padding is canvas too: mmseg's weighted loss takes no label to be ignored
+    data_preprocessor=dict(size=(128, 128), seg_pad_val=0),
     pretrained=None,
     backbone=dict(
         _delete_=True,
@@ -41,6 +42,8 @@ model = dict(
         num_classes=11,
         norm_cfg=norm_cfg,
         dropout_ratio=0.0,
+        # Most pixels are canvas
+        loss_decode=dict(class_weight=[0.4, *10 * [1.0]]),
     ),
 )
 optim_wrapper = dict(

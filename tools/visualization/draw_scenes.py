@@ -21,7 +21,7 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, nms
 
 import mmqkformer  # noqa: F401
 from mmqkformer.analysis.figures import save_figure
@@ -84,11 +84,11 @@ def draw_box(axis: Axes, box: Tensor, color: str, text: str = '', style: str = '
 
 
 def draw_detections(axis: Axes, model: nn.Module, sample: dict, names: list, score: float) -> None:
-    """One image with its boxes, the most certain first where several lie on one object."""
+    """One image with its boxes; where several lie on one object, the most certain."""
     boxes, labels = true_boxes(sample)
     found = predict(model, sample).pred_instances
     found = found[found.scores >= score]
-    found = found[found.scores.argsort(descending=True)]
+    found = found[nms(found.bboxes, found.scores, IOU)]
     missing = set(range(len(labels)))
     axis.imshow(read_image(sample))
     for instance in found:
