@@ -43,7 +43,7 @@ model = dict(
         norm_cfg=norm_cfg,
         dropout_ratio=0.0,
         # Most pixels are canvas
-        loss_decode=dict(class_weight=[0.4, *10 * [1.0]]),
+        loss_decode=dict(class_weight=[0.25, *10 * [1.0]]),
     ),
 )
 optim_wrapper = dict(

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 # Pixels of a digit that show at least this much of its colour belong to it
-OPACITY = 0.5
+OPACITY = 0.35
 # A digit of which less than this share shows is not placed, nor may it hide as much of another
 MIN_VISIBLE = 0.8
 ATTEMPTS = 8
