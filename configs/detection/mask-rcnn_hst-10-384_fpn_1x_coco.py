@@ -14,6 +14,8 @@ model = dict(
         out_indices=(0, 1, 2),
         # Three images are few for a norm: it keeps the statistics of the classification
         norm_eval=True,
+        # Activations of three large images would not fit 32 GB
+        with_cp=True,
         # Trained with configs/qkformer/ or converted from the release, see README.md
         init_cfg=dict(
             type='Pretrained', checkpoint='checkpoints/hst-10-384_in1k.pth', prefix='backbone.'
