@@ -12,11 +12,12 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
+from mmengine.runner import load_state_dict
 from mmpretrain.apis import get_model
 from tqdm import tqdm
 
 from mmqkformer.datasets.events import EventError
-from mmqkformer.engine import launch
+from mmqkformer.engine.checkpoints import check_checkpoint, weights_of
 from mmqkformer.files import write_atomically
 
 
@@ -52,9 +53,8 @@ def main() -> None:
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     model = get_model(cfg, device=args.device).eval()
-    launch.check_checkpoint(model, args.checkpoint)
-    checkpoint = launch.read_checkpoint(args.checkpoint)
-    model.load_state_dict(checkpoint.get('state_dict', checkpoint))
+    checkpoint = check_checkpoint(model, args.checkpoint)
+    load_state_dict(model, weights_of(checkpoint, args.checkpoint))
     classes = checkpoint.get('meta', {}).get('dataset_meta', {}).get('classes')
     steps = cfg.test_dataloader.dataset.pipeline
     for step in steps:

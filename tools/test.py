@@ -12,7 +12,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from mmqkformer.datasets.layout import check_data_root
-from mmqkformer.engine import launch
+from mmqkformer.engine import checkpoints, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -106,7 +106,7 @@ def main() -> None:
     check_data_root(cfg, ('test_dataloader',))
 
     runner = launch.build_runner(cfg)
-    launch.check_checkpoint(runner.model, args.checkpoint)
+    checkpoints.check_checkpoint(runner.model, args.checkpoint)
     if args.out is None:
         runner.test()
     else:

@@ -3,7 +3,7 @@
 import argparse
 
 from mmqkformer.datasets.layout import check_data_root
-from mmqkformer.engine import launch
+from mmqkformer.engine import PartialLoadHook, checkpoints, launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,7 +44,8 @@ def main() -> None:
     runner = launch.build_runner(cfg)
     launch.scale_learning_rate(runner)
     if checkpoint := launch.checkpoint_to_start_from(cfg):
-        launch.check_checkpoint(runner.model, checkpoint, partial=not cfg.get('resume'))
+        checkpoints.check_checkpoint(runner.model, checkpoint, partial=not cfg.get('resume'))
+    runner.register_hook(PartialLoadHook())
     runner.train()
     del runner
     launch.leave_process_group()

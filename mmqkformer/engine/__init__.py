@@ -6,6 +6,7 @@ from .hooks import (
     NonFiniteLossError,
     NonFiniteLossHook,
     OptimStepEMAHook,
+    PartialLoadHook,
     PlainCheckpointHook,
 )
 from .optim_constructors import StageOptimWrapperConstructor
@@ -19,6 +20,7 @@ __all__ = [
     'NonFiniteLossError',
     'NonFiniteLossHook',
     'OptimStepEMAHook',
+    'PartialLoadHook',
     'PlainCheckpointHook',
     'StageOptimWrapperConstructor',
     'WarmupCosineLR',

@@ -4,6 +4,7 @@ from .atomic_checkpoint import AtomicCheckpointHook
 from .iteration_seed import IterationSeedHook
 from .non_finite_loss import NonFiniteLossError, NonFiniteLossHook
 from .optim_step_ema import OptimStepEMAHook
+from .partial_load import PartialLoadHook
 from .plain_checkpoint import PlainCheckpointHook
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     'NonFiniteLossError',
     'NonFiniteLossHook',
     'OptimStepEMAHook',
+    'PartialLoadHook',
     'PlainCheckpointHook',
 ]

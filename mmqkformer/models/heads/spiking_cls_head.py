@@ -1,5 +1,7 @@
 """Linear classifier on spikes or rates, with losses on the mean or on every time step."""
 
+from collections.abc import Mapping
+
 import torch
 from mmengine.registry import MODELS
 from mmpretrain.models.heads import ClsHead
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...layers.time import firing_rates, wide_dtype
+from ..weights import refuse_misfit
 
 
 @MODELS.register_module()
@@ -112,3 +115,22 @@ class SpikingClsHead(ClsHead):
             losses['loss'] = losses['loss'] * (1.0 - self.mse_weight)
             losses['loss_mse'] = F.mse_loss(steps, target) * self.mse_weight
         return losses
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Tensor], prefix: str, *args, **kwargs
+    ) -> None:
+        """Refuses a load that would leave the classifier at random values, or not finite.
+
+        Raises:
+            RuntimeError: Weights are missing, of another shape or unusable; the message names some.
+        """
+        refuse_misfit(
+            self,
+            state_dict,
+            prefix,
+            name='SpikingClsHead',
+            hint='is it of other classes? A new classifier is trained from load_from by '
+            'tools/train.py, or with PartialLoadHook in custom_hooks, or on a backbone with '
+            "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')",
+        )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
