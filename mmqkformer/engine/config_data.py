@@ -66,7 +66,7 @@ def _to_data(value: object) -> object:
 def _parse(text: str) -> dict:
     try:
         data = json.loads(text)
-    except (TypeError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f'no configuration: {error}') from error
     if not isinstance(data, dict):
         raise ValueError(f'no configuration: {type(data).__name__}')
