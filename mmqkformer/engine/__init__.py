@@ -7,7 +7,10 @@ from .hooks import (
     NonFiniteLossHook,
     OptimStepEMAHook,
     PlainCheckpointHook,
+    PreemptedError,
+    PreemptionHook,
 )
+from .loops import ResumableTrainLoop
 from .optim_constructors import StageOptimWrapperConstructor
 from .optim_wrappers import CPUAmpOptimWrapper
 from .schedulers import WarmupCosineLR
@@ -20,6 +23,9 @@ __all__ = [
     'NonFiniteLossHook',
     'OptimStepEMAHook',
     'PlainCheckpointHook',
+    'PreemptedError',
+    'PreemptionHook',
+    'ResumableTrainLoop',
     'StageOptimWrapperConstructor',
     'WarmupCosineLR',
 ]

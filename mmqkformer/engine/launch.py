@@ -65,6 +65,8 @@ def load_config(args: argparse.Namespace) -> Config:
     check_framework(cfg.get('default_scope', 'mmengine'))
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    if 'type' in (cfg.get('train_cfg') or {}):
+        cfg.train_cfg.pop('by_epoch', None)  # of a config whose bases did not name the loop yet
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -120,6 +122,16 @@ def adapt_to_cpu(cfg: Config) -> None:
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
+
+
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the process that writes, before there is a process group to ask.
+
+    Args:
+        launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+    """
+    rank = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK').get(launcher)
+    return rank is None or int(os.environ.get(rank, 0)) == 0
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -181,22 +193,6 @@ def leave_process_group() -> None:
     if torch.distributed.is_initialized():
         gc.collect()  # runner, loops and hooks refer to each other
         torch.distributed.destroy_process_group()
-
-
-def checkpoint_to_start_from(cfg: Config) -> str | None:
-    """The checkpoint that a training will resume, or take its first weights from.
-
-    Args:
-        cfg (Config): Config of :func:`load_config`.
-
-    Returns:
-        str | None: ``load_from``; else, if ``resume`` is set, the checkpoint that
-        ``last_checkpoint`` in the work directory names; else None.
-    """
-    if cfg.get('load_from') is not None:
-        return cfg.load_from
-    pointer = Path(cfg.work_dir) / 'last_checkpoint'
-    return pointer.read_text().strip() if cfg.get('resume') and pointer.is_file() else None
 
 
 def check_checkpoint(model: nn.Module, path: str, partial: bool = False) -> None:

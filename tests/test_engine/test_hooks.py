@@ -94,7 +94,7 @@ def runner(
         model=dict(type='Line'),
         work_dir=str(tmp_path / 'run'),
         train_dataloader=loader,
-        train_cfg=train_cfg or dict(by_epoch=True, max_epochs=epochs),
+        train_cfg=train_cfg or dict(type='ResumableTrainLoop', max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=counts),
         default_hooks=dict(
             checkpoint={'type': 'AtomicCheckpointHook', 'interval': 1, **(checkpoint or {})},
@@ -292,6 +292,34 @@ def test_no_other_key_saves_inside_a_step(tmp_path, checkpoint, val_interval, me
     )
     with pytest.raises(ValueError, match=message):
         run.train()
+
+
+def test_a_loop_that_repeats_half_an_epoch_is_refused(tmp_path):
+    """mmengine's own begins a resumed epoch anew, while the schedule goes on."""
+    stock = dict(by_epoch=True, max_epochs=2)
+    every_third = dict(by_epoch=False, interval=3)
+    message = r"train_cfg\.type='EpochBasedTrainLoop' would repeat an epoch"
+    with pytest.raises(ValueError, match=message):
+        runner(tmp_path / 'a', checkpoint=every_third, train_cfg=stock).train()
+    runner(tmp_path, checkpoint=every_third, epochs=1).train()
+    (tmp_path / 'run' / 'last_checkpoint').write_text(str(tmp_path / 'run' / 'iter_6.pth'))
+    with pytest.raises(ValueError, match=message):
+        runner(tmp_path, train_cfg=stock, resume=True).train()
+    with pytest.raises(ValueError, match=r'PreemptionHook saves in the middle of epochs'):
+        runner(tmp_path / 'b', train_cfg=stock, hooks=[dict(type='PreemptionHook')]).train()
+
+
+def test_half_an_epoch_of_another_length_is_refused(tmp_path):
+    class Stop(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner(tmp_path, checkpoint=dict(by_epoch=False, interval=3), hooks=[Stop()]).train()
+    message = r'saved after 3 of the 8 iterations of epoch 1; an epoch of this run has 4: expected'
+    with pytest.raises(ValueError, match=message):
+        runner(tmp_path, dataset=Numbers(size=8), resume=True).train()
 
 
 def test_the_best_of_several_metrics_are_kept(tmp_path):

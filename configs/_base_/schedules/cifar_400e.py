@@ -22,7 +22,7 @@ param_scheduler = dict(
     eta_min=1e-5,
     cosine_from='start',
 )
-train_cfg = dict(by_epoch=True, max_epochs=410, val_interval=1)
+train_cfg = dict(type='ResumableTrainLoop', max_epochs=410, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 

@@ -5,6 +5,7 @@ from .iteration_seed import IterationSeedHook
 from .non_finite_loss import NonFiniteLossError, NonFiniteLossHook
 from .optim_step_ema import OptimStepEMAHook
 from .plain_checkpoint import PlainCheckpointHook
+from .preemption import PreemptedError, PreemptionHook
 
 __all__ = [
     'AtomicCheckpointHook',
@@ -13,4 +14,6 @@ __all__ = [
     'NonFiniteLossHook',
     'OptimStepEMAHook',
     'PlainCheckpointHook',
+    'PreemptedError',
+    'PreemptionHook',
 ]
