@@ -111,7 +111,7 @@ def _iteration(path: Path) -> int | None:
     """Iterations trained; None where the file is not complete."""
     try:
         checkpoint = read_checkpoint(str(path))
-    except ValueError:
+    except (ValueError, OSError):
         return None
     meta = checkpoint.get('meta', {})
     is_complete = {'state_dict', 'optimizer', 'message_hub'} <= set(checkpoint)
