@@ -163,6 +163,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             f'{seed + 1} instead of {seed}'
         )
         runner.optim_wrapper.zero_grad()
+        runner._resume = True  # of a fresh start, the average would take the weights for its own
         runner.resume(path)
         reseed(runner, seed + 1)
         runner.message_hub.update_info(ROLLBACKS, done + 1)
