@@ -96,6 +96,7 @@ class PreemptionHook(Hook):
         """
         if runner.optim_wrapper.should_update() and self._is_asked():
             self._checkpoints.save_interim(runner)
+            barrier()  # a launcher may kill the others when the first process ends
             self._leave(runner)
 
     def after_val_iter(
@@ -105,12 +106,13 @@ class PreemptionHook(Hook):
         data_batch: dict | tuple | list | None = None,
         outputs: list | None = None,
     ) -> None:
-        """Leaves, if some process was asked to and the state is saved.
+        """Leaves, if this process was asked to and the state is saved.
 
         Raises:
             PreemptedError: It was.
         """
-        if self._checkpoints.saved_at == runner.iter and self._is_asked():
+        # Each by itself: processes may validate different numbers of batches
+        if self._received is not None and self._checkpoints.saved_at == runner.iter:
             self._leave(runner)
 
     def after_train(self, runner: Runner) -> None:
@@ -127,7 +129,6 @@ class PreemptionHook(Hook):
         return processes.item() > 0
 
     def _leave(self, runner: Runner) -> None:
-        barrier()  # a launcher may kill the others when the first process ends
         reason = self._received.name if self._received else 'a signal to another process'
         runner.logger.warning(
             f'{reason}: saved {self._checkpoints.last_ckpt}; --resume goes on from there'
