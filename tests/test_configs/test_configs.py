@@ -10,7 +10,7 @@ from event_streams import random_events
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, DefaultScope
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from PIL import Image
 
 import mmqkformer  # noqa: F401
@@ -298,15 +298,14 @@ def test_a_sample_is_augmented_by_its_seed_alone(name, image):
     assert any(not torch.equal(first, other) for other in others)
 
 
-def test_constant_erasing_is_zero_after_the_normalisation():
-    cfg = load('qkformer/hst-4-384_1xb64_cifar10')
-    (erasing,) = [step for step in cfg.train_pipeline if step.type == 'RandomErasing']
-    erase = TRANSFORMS.build(dict(erasing, erase_prob=1.0))
-    image = erase(dict(img=np.zeros((32, 32, 3), np.uint8)))['img']
-    erased = image[image.any(-1)]
-    assert len(erased)
-    # Within the rounding to whole grey levels
-    assert np.abs(erased - np.array(cfg.mean[::-1])).max() <= 0.5
+@pytest.mark.parametrize('name', CIFAR)
+def test_cifar_is_erased_behind_the_mixing(name):
+    """tests/test_models/test_erasing_data_preprocessor.py says how."""
+    cfg = load(name)
+    draw, pack = cfg.train_dataloader.dataset.pipeline[-2:]
+    assert (draw.type, draw.erase_prob) == ('DrawErasing', 0.25)
+    assert pack.algorithm_keys == ('erased_box',)
+    assert cfg.data_preprocessor.type == 'ErasingDataPreprocessor'
 
 
 def test_spikformers_linear_layers_start_from_a_truncated_normal():

@@ -1,6 +1,6 @@
 # 64 images per optimizer step on one GPU; the rate changes once per epoch. After the cosine of 400
-# epochs come 10 more at the minimum. Mixup never ends: the release switches it off at epoch 200, but
-# timm 0.6.12 mixes in its persistent workers, which the switch does not reach.
+# epochs come 10 more at the minimum. Mixup never ends: the release's switch at epoch 200 does not
+# reach the persistent workers, in which timm 0.6.12 mixes.
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     loss_scale='dynamic',
