@@ -50,6 +50,9 @@ PARAMETERS = {
     'qkformer/release/hst-10-384_8xb64_in1k': 16_473_688,
     'qkformer/release/hst-10-512_8xb64_in1k': 29_079_336,
     'qkformer/release/hst-10-768_8xb72_in1k': 64_962_760,
+    'qkformer/release/hst-10-768-t1_8xb72_in1k': 64_962_760,
+    'qkformer/release/hst-10-768_in1k-288px': 64_962_760,
+    'qkformer/release/hst-10-768_8xb64_in1k-384px': 64_962_760,
     'qkformer/release/hst-4-384_1xb64_cifar10': 6_706_234,
     'qkformer/release/hst-4-384_1xb64_cifar100': 6_740_884,
     'spikformer/spikformer-4-384_1xb128_cifar100': 9_359_380,
@@ -273,7 +276,7 @@ def test_pipelines_and_training_step(name, image):
     assert data['inputs'].shape == (2, *channels, trained, trained)
     assert channels != (3,) or data['inputs'].abs().max() < 5
     # Smaller images: the largest models at full size would take a minute each
-    stride = 32 if 'in1k' in name else 4 if 'dvs' in name else 1
+    stride = trained // 7 if 'in1k' in name else 4 if 'dvs' in name else 1
     model = MODELS.build(cfg.model)
     inputs = data['inputs'][..., ::stride, ::stride]
     if 'in1k' in name:
