@@ -54,7 +54,8 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Returns:
         Config: The config, with ``work_dir`` set: from the arguments, else from the config, else
-        ``work_dirs/<name of the config>``.
+        ``work_dirs/<name of the config>``. Without a CUDA device, ``val_cfg.fp16`` and
+        ``test_cfg.fp16`` of the file are off; the command line may set them for bfloat16.
 
     Raises:
         ImportError: If the framework of the config, mmdet or mmseg, or mmcv's operators are missing
@@ -63,6 +64,11 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = Config.fromfile(args.config)
     check_framework(cfg.get('default_scope', 'mmengine'))
+    if not torch.cuda.is_available():
+        # A config's float16 is for GPUs. mmengine would take bfloat16, which is coarser
+        for loop in (cfg.get('val_cfg'), cfg.get('test_cfg')):
+            if loop and loop.get('fp16'):
+                loop.fp16 = False
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if 'type' in (cfg.get('train_cfg') or {}):
