@@ -28,7 +28,8 @@ PIPELINE = [
 
 
 def build(kind, root, **kwargs):
-    return DATASETS.build(dict(type=kind, data_root=str(root), pipeline=PIPELINE, **kwargs))
+    kwargs = dict(pipeline=PIPELINE, sensor_size=(12, 9), **kwargs)
+    return DATASETS.build(dict(type=kind, data_root=str(root), **kwargs))
 
 
 @pytest.mark.parametrize(
