@@ -44,24 +44,22 @@ def damage_told_as(message: str) -> Iterator[None]:
         raise EventError(f'{message}: {error!r}') from error
 
 
-def read_zip_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str, limit: int = MAX_RECORDING
-) -> bytes:
-    """Reads a member, checked by its CRC.
+def read_zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str) -> bytes:
+    """Reads a member, a recording or an array, checked by its CRC.
 
     Args:
         archive (zipfile.ZipFile): The archive.
         info (zipfile.ZipInfo): The member.
         source (str): Archive and member, for messages.
-        limit (int): Bytes that it may unpack to. Defaults to ``MAX_RECORDING``.
 
     Raises:
         EventError: It is too large, compressed in a way whose expansion Python does not bound,
             encrypted or damaged.
     """
-    if info.file_size > limit:
+    if info.file_size > MAX_RECORDING:
         raise EventError(
-            f'{source}: field size: unpacks to {info.file_size} bytes: expected at most {limit}'
+            f'{source}: field size: unpacks to {info.file_size} bytes: expected at most '
+            f'{MAX_RECORDING}'
         )
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise EventError(
