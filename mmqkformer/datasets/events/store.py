@@ -157,13 +157,17 @@ class StoreWriter:
         done (int): Files that an earlier run added.
 
     Raises:
-        EventError: There is a store, or a part of one, that was made in another way.
+        EventError: There is a store, or a part of one, that was made in another way, or a file's
+            name is no text.
     """
 
     def __init__(self, path: str | Path, meta: dict, files: list[str]) -> None:
         self.path = Path(path)
         self.partial = self.path.with_name(f'.{self.path.name}.part')
-        digest = hashlib.sha256('\n'.join(files).encode()).hexdigest()
+        try:
+            digest = hashlib.sha256('\n'.join(files).encode()).hexdigest()
+        except UnicodeEncodeError as error:
+            raise EventError(f'{path}: field file: {error}: expected names in UTF-8') from error
         self.meta = {'format': FORMAT, 'layout': LAYOUT, **meta, 'files': digest}
         self.finished = self.path.exists()
         self.done, self.recordings, self.skipped = 0, [], []

@@ -215,7 +215,8 @@ def test_a_repaired_archive_goes_on_where_it_stopped(damaged, cifar10dvs, prepar
         assert contents(tmp_path / 'out' / split) == contents(tmp_path / 'whole' / split)
 
 
-def test_a_killed_preparation_goes_on_to_the_same_bytes(cifar10dvs, prepare, tmp_path):
+@pytest.mark.parametrize('kills', [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_killed_preparation_goes_on_to_the_same_bytes(cifar10dvs, prepare, tmp_path, kills):
     """SIGKILL while the store grows."""
     prepare('prepare_cifar10dvs.py', cifar10dvs, tmp_path / 'whole')
     slow = (
@@ -231,20 +232,22 @@ def test_a_killed_preparation_goes_on_to_the_same_bytes(cifar10dvs, prepare, tmp
         'runpy.run_path(sys.argv[0], run_name="__main__")\n'
     )
     arguments = [str(TOOLS / 'prepare_cifar10dvs.py'), cifar10dvs, tmp_path / 'out']
-    process = subprocess.Popen(
-        [sys.executable, '-c', slow, *arguments, '--workers', '1'],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=ROOT,
-    )
     journal = tmp_path / 'out' / '.train.part' / 'journal.jsonl'
-    while not (journal.exists() and journal.read_bytes().count(b'\n') >= 5):
-        assert process.poll() is None
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done = journal.read_bytes().count(b'\n')
-    assert 5 <= done < 110
+    done = 0
+    for _ in range(kills):
+        process = subprocess.Popen(
+            [sys.executable, '-c', slow, *arguments, '--workers', '2'],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+        )
+        while not (journal.exists() and journal.read_bytes().count(b'\n') >= done + 5):
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        before, done = done, journal.read_bytes().count(b'\n')
+        assert before + 5 <= done < 110
     prepare('prepare_cifar10dvs.py', cifar10dvs, tmp_path / 'out', '--workers', '2')
     for split in ('train', 'test'):
         assert contents(tmp_path / 'out' / split) == contents(tmp_path / 'whole' / split)
@@ -335,6 +338,18 @@ def test_files_that_are_bad_in_any_way_are_skipped(own, prepare, tmp_path):
         rows = list(csv.DictReader(file))
     assert {row['file'] for row in rows} == {f'a/{name}' for name in bad}
     assert all(row['file'] in row['reason'] for row in rows)
+
+
+def too_large():
+    raise MemoryError
+
+
+def test_a_file_that_is_too_large_for_the_memory_is_named(tmp_path):
+    meta = dict(sensor_size=SIZE, classes=['a'])
+    with pytest.raises(EventError, match=r'^a/1\.npz: cannot be read: MemoryError.*--skip-bad'):
+        preparation.prepare_store(tmp_path / 'a', [preparation.Job('a/1.npz', too_large)], meta)
+    with pytest.raises(EventError, match=r'a: .*surrogates not allowed: expected names in UTF-8'):
+        preparation.prepare_store(tmp_path / 'a', [preparation.Job('\udcff', too_large)], meta)
 
 
 @pytest.mark.parametrize('arguments', [('--workers', 0), ('--sensor-size', 0, 9)])

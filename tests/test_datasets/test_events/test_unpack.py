@@ -113,6 +113,17 @@ def test_only_files_of_the_layout_are_extracted(tmp_path):
     assert found == {name: name.encode() for name in names}
 
 
+def test_an_extraction_that_was_killed_is_begun_anew(tmp_path, gestures):
+    content, files = gestures
+    partial = tmp_path / 'again' / 'out' / '.DvsGesture.part'
+    (partial / 'DvsGesture').mkdir(parents=True)
+    (partial / 'DvsGesture' / 'user01_led.aedat').write_bytes(b'half')
+    (partial / 'DvsGesture' / 'trials_to_train.txt').symlink_to(tmp_path / 'elsewhere')
+    assert extracted(content, tmp_path / 'again') == files
+    assert not (tmp_path / 'elsewhere').exists()
+    assert not partial.exists()
+
+
 def test_an_archive_of_too_many_members_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(unpack, 'MAX_MEMBERS', 20)
     archive = tar_of(tmp_path / 'DvsGesture.tar.gz', [regular(f'{i}.txt') for i in range(30)])
@@ -131,7 +142,7 @@ def gestures(tmp_path):
 
 def extracted(content, folder):
     """The files that an archive gives, or None if it is refused."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / 'DvsGesture.tar.gz').write_bytes(content)
     try:
         found = extract_dvs128gesture(folder, folder / 'out')
