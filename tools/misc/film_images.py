@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from mmqkformer.datasets import Digits
-from mmqkformer.datasets.events import film
+from mmqkformer.datasets.events import command_line, film
 from mmqkformer.datasets.events.camera import EventCamera
 from mmqkformer.datasets.events.classes import CIFAR10
 
@@ -40,14 +40,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--users', type=int, default=29, help='people of dvs128gesture')
     parser.add_argument(
         '--sensor-size',
-        type=int,
+        type=command_line.positive,
         nargs=2,
         metavar=('HEIGHT', 'WIDTH'),
         help='by default 34 34 for folders, 128 128 else',
     )
     parser.add_argument('--max-events', type=int, help='events at which a film is cut off')
     parser.add_argument('--archives', action='store_true', help='also pack the zips or the tar.gz')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument(
+        '--workers', type=command_line.positive, default=os.cpu_count(), help='processes'
+    )
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     if args.images is not None and args.layout == 'dvs128gesture':
@@ -115,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    command_line.run(main)

@@ -20,15 +20,22 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument('dst', help='folder to write the stores into')
     made.add_argument(
         '--sensor-size',
-        type=int,
+        type=positive,
         nargs=2,
         default=(128, 128),
         metavar=('HEIGHT', 'WIDTH'),
         help='pixels of the sensor, by default 128 128',
     )
-    made.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
+    made.add_argument('--workers', type=positive, default=os.cpu_count(), help='processes')
     made.add_argument('--skip-bad', action='store_true', help='name, count and leave out bad files')
     return made
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text}: expected an integer of at least 1')
+    return int(text)
 
 
 def add_split_arguments(made: argparse.ArgumentParser) -> None:
@@ -97,5 +104,5 @@ def run(main: Callable[[], None]) -> None:
     """Runs a command; what is wrong with the input is one line, without a traceback."""
     try:
         main()
-    except EventError as error:
+    except (EventError, OSError) as error:
         raise SystemExit(f'error: {error}') from error

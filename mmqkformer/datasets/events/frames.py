@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .stream import EventError, Events
+from .stream import EventError, Events, check_size
 
 CHUNK = 1 << 17  # events counted at once: what that needs stays in the cache
 
@@ -107,17 +107,3 @@ def check_frames(time_steps: int, split_by: str, size: tuple[int, int] | None) -
         raise ValueError(f"EventsToFrames.split_by={split_by!r}: expected 'number' or 'time'")
     if size is not None:
         check_size(size, 'EventsToFrames.size')
-
-
-def check_size(size: tuple[int, int], key: str) -> None:
-    """Checks a height and width.
-
-    Raises:
-        ValueError: They are no two positive integers; the message names the key.
-    """
-    if (
-        not isinstance(size, (tuple, list))
-        or len(size) != 2
-        or any(not isinstance(n, int) or n < 1 for n in size)
-    ):
-        raise ValueError(f'{key}={size!r}: expected (height, width), positive integers')
