@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.engine import PreemptedError, launch, work_dir
+from mmqkformer.files import disk_errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -68,4 +69,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with disk_errors_in_one_line():
+        main()
