@@ -5,6 +5,7 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from ..checks import check_str
 from .events import EventError
 from .events.classes import CIFAR10, GESTURES
 from .events.store import EventStore
@@ -29,7 +30,8 @@ class EventDataset(BaseDataset):
     """
 
     def __init__(self, data_root: str, split: str = 'train', **kwargs) -> None:
-        self.split = split
+        check_str('dataset.data_root', data_root)
+        self.split = check_str('dataset.split', split)
         super().__init__(
             ann_file='', data_root=data_root, **{'test_mode': split != 'train', **kwargs}
         )
@@ -82,9 +84,7 @@ class DVS128Gesture(EventDataset):
     METAINFO = {'classes': GESTURES}  # noqa: RUF012 - mmengine's way
 
     def __init__(self, label_order: str = 'number', **kwargs) -> None:
-        if label_order not in ('number', 'folder'):
-            raise ValueError(f"dataset.label_order={label_order!r}: expected 'number' or 'folder'")
-        self.label_order = label_order
+        self.label_order = check_str('dataset.label_order', label_order, ('number', 'folder'))
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:

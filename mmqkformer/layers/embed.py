@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..checks import check_bool, check_list
 from .conv import SpikingConv, max_pool
 from .time import merge_time, split_time
 
@@ -23,6 +24,7 @@ def check_residual(residual: str) -> str:
 
 
 def _check_widths(channels: Sequence[int], pools: Sequence[bool], embed_dims: int) -> None:
+    check_list('stem.pools', pools, check_bool)
     if not channels or len(channels) != len(pools):
         raise ValueError(
             f'stem.pools={list(pools)!r}: expected one entry for each of '
