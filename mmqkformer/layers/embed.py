@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..checks import check_bool, check_list
 from .conv import SpikingConv, max_pool
 from .time import merge_time, split_time
 
@@ -24,7 +23,8 @@ def check_residual(residual: str) -> str:
 
 
 def _check_widths(channels: Sequence[int], pools: Sequence[bool], embed_dims: int) -> None:
-    check_list('stem.pools', pools, check_bool)
+    if any(not isinstance(pool, int) or pool not in (0, 1) for pool in pools):
+        raise ValueError(f'stem.pools={pools!r}: expected True or False for each unit')
     if not channels or len(channels) != len(pools):
         raise ValueError(
             f'stem.pools={list(pools)!r}: expected one entry for each of '

@@ -70,7 +70,7 @@ def runner(folder, *, dataset=None, hooks=(), wrapper=None, backbone=None, avera
             dataset=dataset or Images(),
             sampler=dict(type='DefaultSampler', shuffle=False),
         ),
-        train_cfg=dict(by_epoch=True, max_epochs=1),
+        train_cfg=dict(type='ResumableTrainLoop', max_epochs=1),
         optim_wrapper={'optimizer': dict(type='AdamW', lr=1e-3), **(wrapper or {})},
         default_hooks=dict(
             checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=4),
