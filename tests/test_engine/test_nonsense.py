@@ -123,7 +123,7 @@ CASES = [
 def build(name, values):
     cls = COMPONENTS[name]
     wanted = {*arguments(cls), *inspect.signature(cls).parameters}
-    wanted |= {'lazy_init'} if issubclass(cls, BaseDataset) else set()
+    wanted |= {'data_root', 'lazy_init'} if issubclass(cls, BaseDataset) else set()
     wanted |= {'optimizer'} if issubclass(cls, OptimWrapper) else set()
     given = {key: value for key, value in HANDED_OVER.items() if key in wanted}
     return cls(**{**given, **{k: v for k, v in REQUIRED.items() if k in wanted}, **values})
