@@ -3,6 +3,7 @@
 import argparse
 from contextlib import nullcontext
 
+from mmqkformer.checks import at_least
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.engine import PreemptedError, launch, work_dir
 from mmqkformer.files import disk_errors_in_one_line
@@ -21,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--data-seed',
-        type=int,
+        type=at_least(0),
         help='seed of order and augmentation for the rest of the run, where the seed so far always '
         'ends in a loss that is not finite',
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from ..checks import check_str
 from .events import EventError
 from .events.aedat import DVS128
 from .events.classes import CIFAR10, GESTURES
@@ -43,7 +44,8 @@ class EventDataset(BaseDataset):
         sensor_size: Sequence[int] | None = None,
         **kwargs,
     ) -> None:
-        self.split = split
+        check_str('dataset.data_root', data_root)
+        self.split = check_str('dataset.split', split)
         self.sensor_size = self.SENSOR_SIZE if sensor_size is None else sensor_size
         if self.sensor_size is not None:
             check_size(self.sensor_size, 'dataset.sensor_size')
@@ -107,9 +109,7 @@ class DVS128Gesture(EventDataset):
     SENSOR_SIZE = DVS128
 
     def __init__(self, label_order: str = 'number', **kwargs) -> None:
-        if label_order not in ('number', 'folder'):
-            raise ValueError(f"dataset.label_order={label_order!r}: expected 'number' or 'folder'")
-        self.label_order = label_order
+        self.label_order = check_str('dataset.label_order', label_order, ('number', 'folder'))
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:

@@ -9,6 +9,8 @@ from mmengine.registry import DATA_SAMPLERS
 from mmengine.utils import digit_version
 from torch.utils.data import Sampler
 
+from ..checks import check_bool, check_int
+
 # The first mmengine that collects results of which some processes have more than others
 _COLLECTS_UNEQUAL_PARTS = '0.10.3'
 
@@ -37,21 +39,33 @@ class SeededSampler(DefaultSampler):
         multiple_of (int | None): Rounds the samples of each process and epoch down to a multiple
             of this: loader batch x accumulated micro-batches, so that an epoch is a whole number
             of optimizer steps. Defaults to None, which pads to the number of processes instead.
-        **kwargs: Arguments of ``DefaultSampler``.
+        shuffle (bool): Whether every epoch has an order of its own. Defaults to True.
+        seed (int | None): Seed of the orders. Defaults to None: one drawn for all processes.
+        round_up (bool): Whether to pad to the number of processes, where ``multiple_of`` is None.
+            Defaults to True.
 
     Raises:
-        ValueError: ``multiple_of`` is no positive integer, or the data set is smaller than one
-            optimizer step.
+        ValueError: A value is out of range, or the data set is smaller than one optimizer step.
     """
 
-    def __init__(self, dataset: Sized, multiple_of: int | None = None, **kwargs) -> None:
-        super().__init__(dataset, **kwargs)
+    def __init__(
+        self,
+        dataset: Sized,
+        multiple_of: int | None = None,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool = True,
+    ) -> None:
+        key = 'train_dataloader.sampler.'
+        super().__init__(
+            dataset,
+            shuffle=check_bool(key + 'shuffle', shuffle),
+            seed=None if seed is None else check_int(key + 'seed', seed, 0, 2**32 - 1),
+            round_up=check_bool(key + 'round_up', round_up),
+        )
         if multiple_of is None:
             return
-        if not isinstance(multiple_of, int) or multiple_of < 1:
-            raise ValueError(
-                f'train_dataloader.sampler.multiple_of={multiple_of!r}: expected a positive integer'
-            )
+        check_int(key + 'multiple_of', multiple_of, 1)
         share = len(dataset) // self.world_size
         self.num_samples = share // multiple_of * multiple_of
         if self.num_samples == 0:
@@ -102,7 +116,7 @@ class ContiguousBatchSampler(Sampler):
                 f'mmengine>={_COLLECTS_UNEQUAL_PARTS}; {mmengine.__version__} is installed'
             )
         self.size = len(sampler.dataset)
-        self.batch_size = batch_size
+        self.batch_size = check_int('dataloader.batch_size', batch_size, 1)
         share, longer = divmod(-(-self.size // batch_size), world_size)
         first = rank * share + min(rank, longer)
         self.batches = range(first, first + share + (rank < longer))

@@ -16,6 +16,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from ..checks import at_least, check_bool, check_int
 from ..version import check_framework
 
 SHOWN_KEYS = 6
@@ -43,7 +44,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch.distributed.launch passes --local_rank before PyTorch 2.0 and --local-rank since
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument('--local_rank', '--local-rank', type=at_least(0), default=0)
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -148,9 +149,36 @@ def build_runner(cfg: Config) -> Runner:
 
     Returns:
         Runner: ``cfg.runner_type`` or mmengine's ``Runner``.
+
+    Raises:
+        ValueError: A count or a switch of the config is none; the message names it.
     """
+    check_numbers(cfg)
     adapt_to_cpu(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def check_numbers(cfg: Config) -> None:
+    """Check what mmengine would take for a number or a switch whatever it is.
+
+    Args:
+        cfg (Config): Config of a training or a test.
+
+    Raises:
+        ValueError: A count is no integer in its range, or a switch neither True nor False.
+    """
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader') or {}
+        for name, low in (('batch_size', 1), ('num_workers', 0)):
+            if name in loader:
+                check_int(f'{split}_dataloader.{name}', loader[name], low)
+    wrapper = cfg.get('optim_wrapper') or {}
+    if 'accumulative_counts' in wrapper:
+        check_int('optim_wrapper.accumulative_counts', wrapper['accumulative_counts'], 1)
+    scaling = cfg.get('auto_scale_lr') or {}
+    check_bool('auto_scale_lr.enable', scaling.get('enable', False))
+    if 'base_batch_size' in scaling:
+        check_int('auto_scale_lr.base_batch_size', scaling['base_batch_size'], 1)
 
 
 def scale_learning_rate(runner: Runner) -> None:

@@ -9,6 +9,7 @@ from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
+from ..checks import check_int
 from .hooks.iteration_seed import reseed
 from .hooks.non_finite_loss import NonFiniteLossError
 from .work_dir import newest_checkpoint
@@ -77,10 +78,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         max_rollbacks: int = 0,
         **kwargs,
     ) -> None:
-        if type(max_rollbacks) is not int or max_rollbacks < 0:
-            raise ValueError(
-                f'train_cfg.max_rollbacks={max_rollbacks!r}: expected an integer, 0 or more'
-            )
+        check_int('train_cfg.max_epochs', max_epochs, 1)
+        check_int('train_cfg.max_rollbacks', max_rollbacks)
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         self.max_rollbacks = max_rollbacks
         self._position = 0

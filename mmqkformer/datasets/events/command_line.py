@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ...checks import at_least
 from .prepare import Job, prepare_store
 from .splits import RULES, listed_split, released_split, stratified_split
 from .stream import EventError
@@ -20,22 +21,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument('dst', help='folder to write the stores into')
     made.add_argument(
         '--sensor-size',
-        type=positive,
+        type=at_least(1),
         nargs=2,
         default=(128, 128),
         metavar=('HEIGHT', 'WIDTH'),
         help='pixels of the sensor, by default 128 128',
     )
-    made.add_argument('--workers', type=positive, default=os.cpu_count(), help='processes')
+    made.add_argument('--workers', type=at_least(1), default=os.cpu_count(), help='processes')
     made.add_argument('--skip-bad', action='store_true', help='name, count and leave out bad files')
     return made
-
-
-def positive(text: str) -> int:
-    """An integer of at least 1, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text}: expected an integer of at least 1')
-    return int(text)
 
 
 def add_split_arguments(made: argparse.ArgumentParser) -> None:
@@ -46,7 +40,7 @@ def add_split_arguments(made: argparse.ArgumentParser) -> None:
         help='released (default): the first 90 %% of each class by file name train; stratified: a '
         'random 90 %%; or a text file that lists the recordings that test, CLASS/FILE a line',
     )
-    made.add_argument('--seed', type=int, default=0, help='seed of the stratified split')
+    made.add_argument('--seed', type=at_least(0), default=0, help='seed of the stratified split')
 
 
 def prepare_split(

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...checks import check_int, check_str
 from .stream import EventError, Events, check_size
 
 CHUNK = 1 << 17  # events counted at once: what that needs stays in the cache
@@ -99,11 +100,7 @@ def check_frames(time_steps: int, split_by: str, size: tuple[int, int] | None) -
     Raises:
         ValueError: One is out of range; the message names it.
     """
-    if isinstance(time_steps, bool) or not isinstance(time_steps, int) or time_steps < 1:
-        raise ValueError(
-            f'EventsToFrames.time_steps={time_steps!r}: expected an integer of at least 1'
-        )
-    if split_by not in ('number', 'time'):
-        raise ValueError(f"EventsToFrames.split_by={split_by!r}: expected 'number' or 'time'")
+    check_int('EventsToFrames.time_steps', time_steps, 1)
+    check_str('EventsToFrames.split_by', split_by, ('number', 'time'))
     if size is not None:
         check_size(size, 'EventsToFrames.size')

@@ -4,6 +4,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
+from ...checks import check_list, check_number
+
 _ATTEMPTS = 10
 
 
@@ -34,14 +36,11 @@ class DrawErasing(BaseTransform):
         max_area_ratio: float = 1 / 3,
         aspect_range: tuple[float, float] = (0.3, 1 / 0.3),
     ) -> None:
-        if not 0 <= erase_prob <= 1:
-            raise ValueError(f'DrawErasing.erase_prob={erase_prob!r}: expected 0 to 1')
-        if not 0 < min_area_ratio <= max_area_ratio <= 1:
-            raise ValueError(
-                f'DrawErasing.min_area_ratio={min_area_ratio!r}, .max_area_ratio='
-                f'{max_area_ratio!r}: expected 0 < min <= max <= 1'
-            )
-        if len(aspect_range) != 2 or not 0 < aspect_range[0] <= aspect_range[1] < np.inf:
+        check_number('DrawErasing.erase_prob', erase_prob, low=0, high=1)
+        check_number('DrawErasing.max_area_ratio', max_area_ratio, above=0, high=1)
+        check_number('DrawErasing.min_area_ratio', min_area_ratio, above=0, high=max_area_ratio)
+        check_list('DrawErasing.aspect_range', aspect_range, check_number, length=2, above=0)
+        if aspect_range[0] > aspect_range[1]:
             raise ValueError(
                 f'DrawErasing.aspect_range={aspect_range!r}: expected (least, largest) height / '
                 'width, 0 < least <= largest'

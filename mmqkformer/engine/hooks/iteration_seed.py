@@ -5,6 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...checks import check_int
 from ...datasets.seeding import ITERATIONS, seed_everything
 
 
@@ -26,11 +27,8 @@ class IterationSeedHook(Hook):
     """
 
     def __init__(self, data_seed: int | None = None) -> None:
-        if data_seed is not None and (type(data_seed) is not int or not 0 <= data_seed < 2**32):
-            raise ValueError(
-                f'default_hooks.iteration_seed.data_seed={data_seed!r}: expected an integer, 0 to '
-                '2**32 - 1'
-            )
+        if data_seed is not None:
+            check_int('default_hooks.iteration_seed.data_seed', data_seed, 0, 2**32 - 1)
         self.data_seed = data_seed
 
     def before_run(self, runner: Runner) -> None:
