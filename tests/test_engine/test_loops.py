@@ -82,7 +82,7 @@ def test_without_a_checkpoint_there_is_no_way_back(tmp_path):
 
 @pytest.mark.parametrize('rollbacks', [-1, 1.5, '2', True, None])
 def test_nonsense_is_named(tmp_path, rollbacks):
-    with pytest.raises(ValueError, match=r'train_cfg\.max_rollbacks=.*: expected an integer, 0'):
+    with pytest.raises(ValueError, match=r'train_cfg\.max_rollbacks=.*: expected an integer'):
         run_of(tmp_path, Spoil(0, ()), rollbacks).train()
 
 
