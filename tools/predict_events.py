@@ -16,6 +16,7 @@ from mmengine.runner import load_state_dict
 from mmpretrain.apis import get_model
 from tqdm import tqdm
 
+from mmqkformer.checks import at_least
 from mmqkformer.datasets.events import EventError
 from mmqkformer.engine.checkpoints import check_checkpoint, weights_of
 from mmqkformer.files import write_atomically
@@ -30,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('files', nargs='+', help='recordings')
     parser.add_argument(
         '--sensor-size',
-        type=int,
+        type=at_least(1),
         nargs=2,
         default=(128, 128),
         metavar=('HEIGHT', 'WIDTH'),

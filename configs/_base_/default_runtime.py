@@ -15,6 +15,7 @@ default_hooks = dict(
     # A resumed run ends with the weights of the unbroken one
     iteration_seed=dict(type='IterationSeedHook'),
     non_finite_loss=dict(type='NonFiniteLossHook'),
+    preemption=dict(type='PreemptionHook'),
 )
 randomness = dict(seed=0, deterministic=False)
 

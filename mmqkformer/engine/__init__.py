@@ -8,7 +8,10 @@ from .hooks import (
     OptimStepEMAHook,
     PartialLoadHook,
     PlainCheckpointHook,
+    PreemptedError,
+    PreemptionHook,
 )
+from .loops import ResumableTrainLoop
 from .optim_constructors import StageOptimWrapperConstructor
 from .optim_wrappers import CPUAmpOptimWrapper
 from .schedulers import WarmupCosineLR
@@ -22,6 +25,9 @@ __all__ = [
     'OptimStepEMAHook',
     'PartialLoadHook',
     'PlainCheckpointHook',
+    'PreemptedError',
+    'PreemptionHook',
+    'ResumableTrainLoop',
     'StageOptimWrapperConstructor',
     'WarmupCosineLR',
 ]

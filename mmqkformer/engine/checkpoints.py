@@ -89,9 +89,9 @@ def _load(address: str | Path, map_location: str | Callable | None = 'cpu') -> d
     try:
         # Not mapped: PyTorch would take whatever lies where a record should be
         checkpoint = torch.load(path, map_location, weights_only=True)
-    except OSError as error:
-        raise type(error)(error.errno, f'{name}: {error.strerror}') from error
     except Exception as error:  # of any kind: what a damaged file breaks is not foreseeable
+        if isinstance(error, OSError) and error.errno is not None:
+            raise type(error)(error.errno, error.strerror, name) from error
         raise ValueError(
             f'{name}: expected plain tensors, which load with weights_only=True; a released '
             'checkpoint is converted by tools/model_converters/qkformer_to_mm.py'

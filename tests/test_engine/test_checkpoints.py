@@ -3,6 +3,7 @@
 import contextlib
 import pickle
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,16 @@ def test_a_file_on_the_web_is_fetched_once(web, cache):
     assert torch.equal(first['state_dict']['weight'], again['state_dict']['weight'])
     assert requests == ['/good.pth']
     assert len(list(cache.glob('*.pth'))) == 1
+
+
+def test_those_who_ask_at_once_wait_for_the_first(web):
+    """As the processes of a machine do: the lock is the file's, not the process's."""
+    folder, address, requests = web
+    save({'weight': torch.ones(1)}, folder / 'good.pth')
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(read_checkpoint, [f'{address}/good.pth'] * 4))
+    assert [checkpoint['weight'].item() for checkpoint in read] == [1] * 4
+    assert requests == ['/good.pth']
 
 
 def test_files_of_one_name_on_two_places_are_two_files(web):
@@ -135,7 +146,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError(13, 'Permission denied', file)
 
     monkeypatch.setattr('builtins.open', refuse)
-    with pytest.raises(PermissionError, match=r'checkpoint .*secret\.pth.*: Permission denied'):
+    with pytest.raises(PermissionError, match=r'Permission denied: .*checkpoint .*secret\.pth'):
         read_checkpoint(path)
 
 

@@ -1,5 +1,6 @@
 """Publishing, counting, printing and drawing."""
 
+import errno
 import hashlib
 import runpy
 from pathlib import Path
@@ -40,6 +41,19 @@ def test_publishing_refuses_what_is_no_checkpoint(run_tool, tmp_path):
     with pytest.raises(ValueError, match=r'bare\.pth: expected a checkpoint of the runner'):
         run_tool('model_converters/publish_model.py', tmp_path / 'bare.pth', tmp_path / 'out.pth')
     assert [path.name for path in tmp_path.iterdir()] == ['bare.pth']
+
+
+def test_publishing_to_a_full_disk_is_one_line_and_leaves_nothing(
+    trained, run_tool, tmp_path, monkeypatch
+):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('os.fsync', full)
+    arguments = (trained[1] / 'epoch_2.pth', tmp_path / 'tiny.pth')
+    with pytest.raises(SystemExit, match=r'^error: .*tiny-\w{8}\.pth: No space left on device$'):
+        run_tool('model_converters/publish_model.py', *arguments)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Arithmetic(nn.Module):

@@ -1,6 +1,7 @@
 """Every way from a checkpoint to a model: nothing runs, nothing stays random or NaN unnoticed."""
 
 import logging
+import uuid
 from contextlib import contextmanager
 
 import mmpretrain
@@ -53,6 +54,11 @@ def new_classifier(lines):
     return [line for line in lines if 'stay at their initial values' in line]
 
 
+def train(run_tool, config, *arguments):
+    work_dir = config.parent / uuid.uuid4().hex
+    run_tool('train.py', config, '--work-dir', work_dir, *arguments)
+
+
 def pretrained_backbone(config, checkpoint):
     model = Config.fromfile(config).model
     init = dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.')
@@ -61,9 +67,9 @@ def pretrained_backbone(config, checkpoint):
 
 WAYS = {
     'test.py': lambda run, config, file: run('test.py', config, file),
-    'train.py --resume': lambda run, config, file: run('train.py', config, '--resume', file),
-    'train.py load_from': lambda run, config, file: run(
-        'train.py', config, '--cfg-options', f'load_from={file}', 'train_cfg.max_epochs=1'
+    'train.py --resume': lambda run, config, file: train(run, config, '--resume', file),
+    'train.py load_from': lambda run, config, file: train(
+        run, config, '--cfg-options', f'load_from={file}', 'train_cfg.max_epochs=1'
     ),
     'get_model': lambda run, config, file: mmpretrain.get_model(str(config), pretrained=file),
     'inferencer': lambda run, config, file: mmpretrain.ImageClassificationInferencer(

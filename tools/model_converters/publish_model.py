@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from mmqkformer.engine.checkpoints import check_weights, read_checkpoint
-from mmqkformer.files import write_atomically
+from mmqkformer.files import disk_errors_in_one_line, write_atomically
 
 
 def parse_args() -> argparse.Namespace:
@@ -60,4 +60,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with disk_errors_in_one_line():
+        main()

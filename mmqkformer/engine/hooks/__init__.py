@@ -6,6 +6,7 @@ from .non_finite_loss import NonFiniteLossError, NonFiniteLossHook
 from .optim_step_ema import OptimStepEMAHook
 from .partial_load import PartialLoadHook
 from .plain_checkpoint import PlainCheckpointHook
+from .preemption import PreemptedError, PreemptionHook
 
 __all__ = [
     'AtomicCheckpointHook',
@@ -15,4 +16,6 @@ __all__ = [
     'OptimStepEMAHook',
     'PartialLoadHook',
     'PlainCheckpointHook',
+    'PreemptedError',
+    'PreemptionHook',
 ]
