@@ -2,12 +2,17 @@
 
 from .hooks import (
     AtomicCheckpointHook,
+    EpochLogHook,
+    GradNormHook,
     IterationSeedHook,
     NonFiniteLossError,
     NonFiniteLossHook,
     OptimStepEMAHook,
     PlainCheckpointHook,
+    SyncStatisticsHook,
+    ValidationLossHook,
 )
+from .metrics import CrossEntropy
 from .optim_constructors import StageOptimWrapperConstructor
 from .optim_wrappers import CPUAmpOptimWrapper
 from .schedulers import WarmupCosineLR
@@ -15,11 +20,16 @@ from .schedulers import WarmupCosineLR
 __all__ = [
     'AtomicCheckpointHook',
     'CPUAmpOptimWrapper',
+    'CrossEntropy',
+    'EpochLogHook',
+    'GradNormHook',
     'IterationSeedHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
     'OptimStepEMAHook',
     'PlainCheckpointHook',
     'StageOptimWrapperConstructor',
+    'SyncStatisticsHook',
+    'ValidationLossHook',
     'WarmupCosineLR',
 ]

@@ -10,6 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...files import write_atomically
+from .optim_step_ema import OptimStepEMAHook
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -53,6 +54,9 @@ class AtomicCheckpointHook(CheckpointHook):
     Args:
         **kwargs: Arguments of ``CheckpointHook``, for checkpoints on local disks.
 
+    The best checkpoint is that of the metric ``save_best``. With ``OptimStepEMAHook`` there are two
+    of each: ``accuracy/top1`` of the raw weights, ``accuracy_ema/top1`` of their average.
+
     Raises:
         ValueError: ``backend_args`` are given.
     """
@@ -66,10 +70,10 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(**kwargs, backend_args=dict(backend='atomic'))
 
     def before_train(self, runner: Runner) -> None:
-        """Checks that checkpoints fall between accumulation groups.
+        """Checks that checkpoints fall between accumulation groups, and the metric of the best.
 
         Raises:
-            ValueError: They would not; the message names the keys.
+            ValueError: They would not, or no average has the metric; the message names the keys.
         """
         counts = runner.optim_wrapper._accumulative_counts
         iterations = {}
@@ -92,6 +96,13 @@ class AtomicCheckpointHook(CheckpointHook):
                 raise ValueError(
                     f'{key}={value} iterations: expected a multiple of '
                     f'optim_wrapper.accumulative_counts={counts}'
+                )
+        averages = any(isinstance(hook, OptimStepEMAHook) for hook in runner.hooks)
+        for name in self.save_best or ():
+            if name.partition('/')[0].endswith('_ema') and not averages:
+                raise ValueError(
+                    f'default_hooks.checkpoint.save_best={name!r}: expected a metric of the raw '
+                    'weights, or OptimStepEMAHook in custom_hooks, which averages them'
                 )
         super().before_train(runner)
         if is_main_process():
@@ -126,6 +137,12 @@ class AtomicCheckpointHook(CheckpointHook):
             self._remove_outdated()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        for name in self.save_best or ():
+            if name != 'auto' and name not in metrics:
+                raise ValueError(
+                    f'default_hooks.checkpoint.save_best={name!r}: expected a metric that the '
+                    f'validation reports: {", ".join(sorted(metrics))}'
+                )
         super()._save_best_checkpoint(runner, metrics)
         if is_main_process():
             self._remove_outdated()
