@@ -14,6 +14,9 @@ class CrossEntropy(BaseMetric):
     It is computed from the probabilities of the predictions that the other metrics use, without
     label smoothing: what PyTorch's ``CrossEntropyLoss`` gives on their logits, up to some 87, the
     logarithm of the smallest normal float32.
+
+    mmengine's logs smooth what has ``loss`` in its name over the last ten values, validations too;
+    ``log_processor.mean_pattern`` of ``configs/_base_/default_runtime.py`` excepts ``val/``.
     """
 
     default_prefix = ''  # none, on purpose: mmengine would warn

@@ -8,12 +8,14 @@ import torch
 BOTH = "[dict(type='Accuracy', topk=(1,)), dict(type='CrossEntropy')]"
 METRICS = (
     "val_evaluator = test_evaluator = dict(type='Accuracy', topk=(1,))",
-    f'val_evaluator = test_evaluator = {BOTH}',
+    # mmengine would log the mean loss of the last ten validations
+    f"val_evaluator = test_evaluator = {BOTH}\nlog_processor = dict(mean_pattern='time')",
 )
 AVERAGE = (
     "custom_hooks = [dict(type='PlainCheckpointHook')]",
     "custom_hooks = [dict(type='PlainCheckpointHook'), "
-    "dict(type='OptimStepEMAHook', momentum=0.3, num_samples=12), dict(type='IterationSeedHook')]",
+    "dict(type='OptimStepEMAHook', momentum=0.3, num_samples=12), dict(type='IterationSeedHook')]\n"
+    'randomness = dict(seed=1)',
 )
 FAST = ("type='AdamW', lr=1e-3", "type='AdamW', lr=1e-2")
 CHECKPOINT = "checkpoint=dict(type='AtomicCheckpointHook', interval=1)"
@@ -24,6 +26,10 @@ EVERY_THREE = (
 BY_ITERATION = (
     'train_cfg = dict(by_epoch=True, max_epochs=2)',
     'train_cfg = dict(by_epoch=False, max_iters=6, val_interval=3)',
+)
+LOGGED_BY_ITERATION = (
+    "logger=dict(type='LoggerHook', interval=1",
+    "logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False",
 )
 
 
@@ -45,8 +51,9 @@ def load(checkpoint):
 @pytest.fixture
 def measure(run_tool, tmp_path):
     def test(config, checkpoint):
-        run_tool('test.py', config, checkpoint, '--out', tmp_path / 'metrics.json')
-        return json.loads((tmp_path / 'metrics.json').read_text())
+        out = tmp_path / 'metrics.json'
+        run_tool('test.py', config, checkpoint, '--out', out, '--out-item', 'metrics')
+        return json.loads(out.read_text())
 
     return test
 
@@ -88,7 +95,7 @@ def test_the_raw_weights_train_and_are_kept_as_if_the_average_had_no_statistics(
 
 
 def test_a_validation_inside_an_epoch_is_that_of_its_checkpoint(make_config, run_tool, measure):
-    config = make_config(METRICS, AVERAGE, FAST, BY_ITERATION, EVERY_THREE)
+    config = make_config(METRICS, AVERAGE, FAST, BY_ITERATION, LOGGED_BY_ITERATION, EVERY_THREE)
     work_dir = config.parent / 'work_dir'
     run_tool('train.py', config)
     reported = validations(work_dir)
