@@ -258,9 +258,11 @@ def test_the_norm_is_free_of_the_loss_scale_and_skipped_steps_have_none(clip_gra
 class Iterations:
     """A run of which only the logs exist."""
 
-    def __init__(self, hub):
-        self.message_hub = hub
-        self.epoch = 0
+    def __init__(self, hook, hub=None, iteration=0):
+        self.hook = hook
+        self.message_hub = hub or new_hub()
+        self.epoch, self.iter = 0, iteration
+        self.train_dataloader = range(4)
         self.timestamp = 'now'
         self.logger = SimpleNamespace(info=lambda text: None)
         self.visualizer = SimpleNamespace(add_scalars=self.keep)
@@ -268,42 +270,52 @@ class Iterations:
     def keep(self, row, step, file_path):
         self.row, self.step = row, step
 
-    def iterate(self, hook, time=1.0, images=4, **outputs):
+    def begin(self):
+        self.hook.before_train_epoch(self)
+
+    def end(self):
+        self.hook.after_train_epoch(self)
+
+    def iterate(self, time=1.0, images=4, **outputs):
         for name, value in dict(outputs, time=time, data_time=0.0).items():
             self.message_hub.update_scalar(f'train/{name}', value)
-        hook.after_train_iter(self, 0, [torch.zeros(images)], outputs)
+        self.hook.after_train_iter(self, 0, [torch.zeros(images)], outputs)
+        self.iter += 1
 
 
 def new_hub():
     return MessageHub.get_instance(uuid.uuid4().hex)
 
 
-def test_an_epoch_that_is_resumed_in_its_middle_has_its_mean():
-    whole, first, second = (Iterations(new_hub()) for _ in range(3))
-    hook = EpochLogHook()
+@pytest.mark.parametrize('trained', [0, 2, 4])
+def test_an_epoch_that_is_resumed_in_its_middle_has_its_mean(trained):
+    """And one that is not begun, or trained to its end, lends nothing to the next."""
+    first = Iterations(EpochLogHook())
+    first.begin()
     losses = [5.0, 3.0, 2.0, 4.0]
-    for loss in losses:
-        whole.iterate(hook, loss=loss)
-    hook.after_train_epoch(whole)
-    for loss in losses[:2]:
-        first.iterate(hook, loss=loss)
-    second.message_hub.load_state_dict(first.message_hub.state_dict())
-    hook = EpochLogHook()
-    for loss in losses[2:]:
-        second.iterate(hook, loss=loss)
-    hook.after_train_epoch(second)
-    assert whole.row['train_epoch/loss'] == second.row['train_epoch/loss'] == 3.5
-    assert whole.row['train_epoch/images_per_second'] == 4.0
-    second.iterate(hook, loss=1.0)
-    hook.after_train_epoch(second)
-    assert second.row['train_epoch/loss'] == 1.0
+    for loss in losses[:trained]:
+        first.iterate(loss=loss)
+    hub = new_hub()
+    hub.load_state_dict(first.message_hub.state_dict())
+    resumed = Iterations(EpochLogHook(), hub, iteration=trained)
+    resumed.begin()
+    for loss in losses[trained % 4 :]:
+        resumed.iterate(loss=loss)
+    resumed.end()
+    assert resumed.row['train_epoch/loss'] == 3.5
+    assert resumed.row['train_epoch/images_per_second'] == 4.0
+    resumed.begin()
+    resumed.iterate(loss=1.0)
+    resumed.end()
+    assert resumed.row['train_epoch/loss'] == 1.0
 
 
 def test_a_value_that_few_iterations_have_is_their_mean():
-    run, hook = Iterations(new_hub()), EpochLogHook()
-    run.iterate(hook, loss=1.0)
-    run.iterate(hook, loss=1.0, grad_norm=2.0)
-    hook.after_train_epoch(run)
+    run = Iterations(EpochLogHook())
+    run.begin()
+    run.iterate(loss=1.0)
+    run.iterate(loss=1.0, grad_norm=2.0)
+    run.end()
     assert run.row['train_epoch/grad_norm'] == 2.0
 
 
@@ -311,10 +323,11 @@ def one_of_two_processes(rank, folder):
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
     )
-    run, hook = Iterations(new_hub()), EpochLogHook()
+    run = Iterations(EpochLogHook())
+    run.begin()
     accuracy = {'accuracy_top-1': 50.0} if rank else {}
-    run.iterate(hook, loss=1.0 + rank, time=2.0, images=4, **accuracy)
-    hook.after_train_epoch(run)
+    run.iterate(loss=1.0 + rank, time=2.0, images=4, **accuracy)
+    run.end()
     torch.save(run.row, folder / f'{rank}.pt')
     torch.distributed.destroy_process_group()
 

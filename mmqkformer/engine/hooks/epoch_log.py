@@ -29,6 +29,11 @@ class EpochLogHook(Hook):
     # After IterTimerHook; before LoggerHook, which resets the device's peak of memory
     priority = 55
 
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Begins new sums, unless the run goes on inside this epoch."""
+        if runner.iter % len(runner.train_dataloader) == 0:
+            runner.message_hub.update_info(_SUMS, {})
+
     def after_train_iter(
         self,
         runner: Runner,
@@ -38,7 +43,7 @@ class EpochLogHook(Hook):
     ) -> None:
         """Adds what this iteration has logged."""
         hub = runner.message_hub
-        sums = dict(hub.get_info(_SUMS) or {})
+        sums = dict(hub.get_info(_SUMS))
         values = {
             name: hub.get_scalar(f'train/{name}').current()
             for name in (*(outputs or {}), 'time', 'data_time')
@@ -56,7 +61,6 @@ class EpochLogHook(Hook):
         """Writes the row to the log and the visualizer's backends."""
         hub = runner.message_hub
         processes = all_gather_object(hub.get_info(_SUMS))
-        hub.update_info(_SUMS, {})
         row = {}
         for name in dict.fromkeys(name for sums in processes for name in sums):
             pairs = [sums[name] for sums in processes if name in sums]
