@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.apis import get_model
 from tqdm import tqdm
 
+from mmqkformer.checks import at_least
 from mmqkformer.datasets.events import EventError
 from mmqkformer.engine import launch
 from mmqkformer.files import write_atomically
@@ -29,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('files', nargs='+', help='recordings')
     parser.add_argument(
         '--sensor-size',
-        type=int,
+        type=at_least(1),
         nargs=2,
         default=(128, 128),
         metavar=('HEIGHT', 'WIDTH'),

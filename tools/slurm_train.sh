@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [ARGUMENTS of train.py]
+# On SIGTERM, as of scancel, the run saves between two optimizer steps and ends with code 75: call
+# this again with --resume. tools/slurm_train.sbatch does so by itself.
 # GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS are read from the environment.
 set -euo pipefail
 

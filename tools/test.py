@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
+from mmqkformer.checks import at_least, number
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.engine import launch
 
@@ -28,8 +29,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--show-dir', help='folder to draw predictions into')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
-    parser.add_argument('--interval', type=int, default=1, help='draw one sample in so many')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
+    parser.add_argument(
+        '--interval', type=at_least(1), default=1, help='draw one sample in so many'
+    )
+    parser.add_argument('--wait-time', type=number(0), default=2, help='seconds a window stays')
     parser.add_argument(
         '--tta',
         action='store_true',

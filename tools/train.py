@@ -1,9 +1,12 @@
 """Train a model: ``python tools/train.py CONFIG``."""
 
 import argparse
+from contextlib import nullcontext
 
+from mmqkformer.checks import at_least
 from mmqkformer.datasets.layout import check_data_root
-from mmqkformer.engine import launch
+from mmqkformer.engine import PreemptedError, launch, work_dir
+from mmqkformer.files import disk_errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,7 +17,14 @@ def parse_args() -> argparse.Namespace:
         '--resume',
         nargs='?',
         const='auto',
-        help="checkpoint to resume from; without a value, the work directory's last one",
+        help="checkpoint to resume from; without a value, the work directory's newest complete "
+        'one, or, if it has none, the beginning',
+    )
+    parser.add_argument(
+        '--data-seed',
+        type=at_least(0),
+        help='seed of order and augmentation for the rest of the run, where the seed so far always '
+        'ends in a loss that is not finite',
     )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
     parser.add_argument(
@@ -34,21 +44,31 @@ def main() -> None:
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.data_seed is not None:
+        hook = dict(type='IterationSeedHook', data_seed=args.data_seed)
+        cfg.merge_from_dict(dict(default_hooks=dict(iteration_seed=hook)))
     if args.auto_scale_lr:
         cfg.merge_from_dict(dict(auto_scale_lr=dict(enable=True)))
     check_data_root(cfg, ('train_dataloader', 'val_dataloader'))
 
-    runner = launch.build_runner(cfg)
-    launch.scale_learning_rate(runner)
-    if checkpoint := launch.checkpoint_to_start_from(cfg):
-        launch.check_checkpoint(runner.model, checkpoint, partial=not cfg.get('resume'))
-    runner.train()
-    del runner
-    launch.leave_process_group()
+    is_first = launch.is_first_process(args.launcher)
+    preempted = False
+    with work_dir.locked(cfg.work_dir) if is_first else nullcontext():
+        work_dir.choose_start(cfg, args.resume)
+        runner = launch.build_runner(cfg)
+        launch.scale_learning_rate(runner)
+        if cfg.get('load_from') is not None:
+            launch.check_checkpoint(runner.model, cfg.load_from, partial=not cfg.get('resume'))
+        try:
+            runner.train()
+        except PreemptedError:
+            preempted = True
+        del runner
+        launch.leave_process_group()
+    if preempted:
+        raise PreemptedError
 
 
 if __name__ == '__main__':
-    main()
+    with disk_errors_in_one_line():
+        main()

@@ -17,6 +17,7 @@ default_hooks = dict(
     # A resumed run ends with the weights of the unbroken one
     iteration_seed=dict(type='IterationSeedHook'),
     non_finite_loss=dict(type='NonFiniteLossHook'),
+    preemption=dict(type='PreemptionHook'),
     # Logs: docs/logs.md
     grad_norm=dict(type='GradNormHook'),
     epoch_log=dict(type='EpochLogHook'),

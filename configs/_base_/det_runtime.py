@@ -15,5 +15,6 @@ default_hooks = dict(
     plain_checkpoint=dict(type='PlainCheckpointHook'),
     iteration_seed=dict(type='IterationSeedHook'),
     non_finite_loss=dict(type='NonFiniteLossHook'),
+    preemption=dict(type='PreemptionHook'),
 )
 randomness = dict(seed=0)

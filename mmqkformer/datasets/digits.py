@@ -4,6 +4,8 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from ..checks import check_str
+
 _SPLITS = ('train', 'val', 'test')
 
 
@@ -26,9 +28,7 @@ class Digits(BaseDataset):
     METAINFO = {'classes': tuple(str(digit) for digit in range(10))}  # noqa: RUF012
 
     def __init__(self, split: str, **kwargs) -> None:
-        if split not in _SPLITS:
-            raise ValueError(f'dataset.split={split!r}: expected one of {_SPLITS}')
-        self.split = split
+        self.split = check_str('dataset.split', split, _SPLITS)
         super().__init__(ann_file='', **{'test_mode': split != 'train', **kwargs})
 
     def load_data_list(self) -> list[dict]:

@@ -1,13 +1,17 @@
 """Data sets of event recordings, read from the stores that the preparation writes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from ..checks import check_str
 from .events import EventError
+from .events.aedat import DVS128
 from .events.classes import CIFAR10, GESTURES
 from .events.store import EventStore
+from .events.stream import check_size
 
 
 @DATASETS.register_module()
@@ -21,15 +25,30 @@ class EventDataset(BaseDataset):
     Args:
         data_root (str): Folder of the stores.
         split (str): Name of one of them. Defaults to ``train``.
+        sensor_size (Sequence[int] | None): Height and width that the store's sensor must have.
+            Defaults to None: that of the data set, here any.
         **kwargs: Arguments of mmengine's ``BaseDataset``.
 
     Raises:
-        EventError: There is no store, it is damaged or of another layout, or its classes are not
-            those of this data set.
+        EventError: There is no store, it is damaged or of another layout, or its classes or its
+            sensor are not those of this data set.
+        ValueError: ``sensor_size`` is no height and width.
     """
 
-    def __init__(self, data_root: str, split: str = 'train', **kwargs) -> None:
-        self.split = split
+    SENSOR_SIZE: tuple[int, int] | None = None
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        sensor_size: Sequence[int] | None = None,
+        **kwargs,
+    ) -> None:
+        check_str('dataset.data_root', data_root)
+        self.split = check_str('dataset.split', split)
+        self.sensor_size = self.SENSOR_SIZE if sensor_size is None else sensor_size
+        if self.sensor_size is not None:
+            check_size(self.sensor_size, 'dataset.sensor_size')
         super().__init__(
             ann_file='', data_root=data_root, **{'test_mode': split != 'train', **kwargs}
         )
@@ -43,6 +62,12 @@ class EventDataset(BaseDataset):
             raise EventError(
                 f'{path}: field classes: {list(store.classes)}: expected {list(classes)}, the '
                 f'classes of {type(self).__name__}'
+            )
+        if self.sensor_size is not None and store.sensor_size != tuple(self.sensor_size):
+            raise EventError(
+                f'{path / "meta.json"}: field sensor_size: {store.sensor_size}: expected '
+                f'{tuple(self.sensor_size)}: prepare the store with this --sensor-size, or set '
+                'dataset.sensor_size'
             )
         return [
             dict(store=str(path), recording=i, file=recording.file, gt_label=recording.label)
@@ -60,6 +85,7 @@ class CIFAR10DVS(EventDataset):
     """
 
     METAINFO = {'classes': CIFAR10}  # noqa: RUF012 - mmengine's way
+    SENSOR_SIZE = DVS128
 
 
 @DATASETS.register_module()
@@ -80,11 +106,10 @@ class DVS128Gesture(EventDataset):
     """
 
     METAINFO = {'classes': GESTURES}  # noqa: RUF012 - mmengine's way
+    SENSOR_SIZE = DVS128
 
     def __init__(self, label_order: str = 'number', **kwargs) -> None:
-        if label_order not in ('number', 'folder'):
-            raise ValueError(f"dataset.label_order={label_order!r}: expected 'number' or 'folder'")
-        self.label_order = label_order
+        self.label_order = check_str('dataset.label_order', label_order, ('number', 'folder'))
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:

@@ -9,9 +9,12 @@ from .hooks import (
     NonFiniteLossHook,
     OptimStepEMAHook,
     PlainCheckpointHook,
+    PreemptedError,
+    PreemptionHook,
     SyncStatisticsHook,
     ValidationLossHook,
 )
+from .loops import ResumableTrainLoop
 from .metrics import CrossEntropy
 from .optim_constructors import StageOptimWrapperConstructor
 from .optim_wrappers import CPUAmpOptimWrapper
@@ -28,6 +31,9 @@ __all__ = [
     'NonFiniteLossHook',
     'OptimStepEMAHook',
     'PlainCheckpointHook',
+    'PreemptedError',
+    'PreemptionHook',
+    'ResumableTrainLoop',
     'StageOptimWrapperConstructor',
     'SyncStatisticsHook',
     'ValidationLossHook',

@@ -16,6 +16,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from ..checks import at_least, check_bool, check_int
 from ..version import check_framework
 
 SHOWN_KEYS = 6
@@ -43,7 +44,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch.distributed.launch passes --local_rank before PyTorch 2.0 and --local-rank since
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument('--local_rank', '--local-rank', type=at_least(0), default=0)
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -54,7 +55,8 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Returns:
         Config: The config, with ``work_dir`` set: from the arguments, else from the config, else
-        ``work_dirs/<name of the config>``.
+        ``work_dirs/<name of the config>``. Without a CUDA device, ``val_cfg.fp16`` and
+        ``test_cfg.fp16`` of the file are off; the command line may set them for bfloat16.
 
     Raises:
         ImportError: If the framework of the config, mmdet or mmseg, or mmcv's operators are missing
@@ -63,8 +65,15 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = Config.fromfile(args.config)
     check_framework(cfg.get('default_scope', 'mmengine'))
+    if not torch.cuda.is_available():
+        # A config's float16 is for GPUs. mmengine would take bfloat16, which is coarser
+        for loop in (cfg.get('val_cfg'), cfg.get('test_cfg')):
+            if loop and loop.get('fp16'):
+                loop.fp16 = False
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    if 'type' in (cfg.get('train_cfg') or {}):
+        cfg.train_cfg.pop('by_epoch', None)  # of a config whose bases did not name the loop yet
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -122,6 +131,16 @@ def adapt_to_cpu(cfg: Config) -> None:
     )
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the process that writes, before there is a process group to ask.
+
+    Args:
+        launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+    """
+    rank = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK').get(launcher)
+    return rank is None or int(os.environ.get(rank, 0)) == 0
+
+
 def build_runner(cfg: Config) -> Runner:
     """Build the runner that a config asks for, adapted to the machine.
 
@@ -130,9 +149,36 @@ def build_runner(cfg: Config) -> Runner:
 
     Returns:
         Runner: ``cfg.runner_type`` or mmengine's ``Runner``.
+
+    Raises:
+        ValueError: A count or a switch of the config is none; the message names it.
     """
+    check_numbers(cfg)
     adapt_to_cpu(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def check_numbers(cfg: Config) -> None:
+    """Check what mmengine would take for a number or a switch whatever it is.
+
+    Args:
+        cfg (Config): Config of a training or a test.
+
+    Raises:
+        ValueError: A count is no integer in its range, or a switch neither True nor False.
+    """
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader') or {}
+        for name, low in (('batch_size', 1), ('num_workers', 0)):
+            if name in loader:
+                check_int(f'{split}_dataloader.{name}', loader[name], low)
+    wrapper = cfg.get('optim_wrapper') or {}
+    if 'accumulative_counts' in wrapper:
+        check_int('optim_wrapper.accumulative_counts', wrapper['accumulative_counts'], 1)
+    scaling = cfg.get('auto_scale_lr') or {}
+    check_bool('auto_scale_lr.enable', scaling.get('enable', False))
+    if 'base_batch_size' in scaling:
+        check_int('auto_scale_lr.base_batch_size', scaling['base_batch_size'], 1)
 
 
 def scale_learning_rate(runner: Runner) -> None:
@@ -181,22 +227,6 @@ def leave_process_group() -> None:
     if torch.distributed.is_initialized():
         gc.collect()  # runner, loops and hooks refer to each other
         torch.distributed.destroy_process_group()
-
-
-def checkpoint_to_start_from(cfg: Config) -> str | None:
-    """The checkpoint that a training will resume, or take its first weights from.
-
-    Args:
-        cfg (Config): Config of :func:`load_config`.
-
-    Returns:
-        str | None: ``load_from``; else, if ``resume`` is set, the checkpoint that
-        ``last_checkpoint`` in the work directory names; else None.
-    """
-    if cfg.get('load_from') is not None:
-        return cfg.load_from
-    pointer = Path(cfg.work_dir) / 'last_checkpoint'
-    return pointer.read_text().strip() if cfg.get('resume') and pointer.is_file() else None
 
 
 def check_checkpoint(model: nn.Module, path: str, partial: bool = False) -> None:

@@ -4,6 +4,8 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
+from ..checks import check_dict, check_number
+
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class StageOptimWrapperConstructor(DefaultOptimWrapperConstructor):
@@ -24,13 +26,13 @@ class StageOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
-        paramwise_cfg = dict(paramwise_cfg or {})
+        paramwise_cfg = (
+            {}
+            if paramwise_cfg is None
+            else dict(check_dict('optim_wrapper.paramwise_cfg', paramwise_cfg))
+        )
         self.decay = paramwise_cfg.pop('stage_lr_decay', 1.0)
-        if not 0 < self.decay <= 1:
-            raise ValueError(
-                f'optim_wrapper.paramwise_cfg.stage_lr_decay={self.decay!r}: expected a number '
-                'above 0 and at most 1'
-            )
+        check_number('optim_wrapper.paramwise_cfg.stage_lr_decay', self.decay, high=1, above=0)
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
         if self.base_lr is None:
             raise ValueError('optim_wrapper.optimizer.lr is missing: expected a number')

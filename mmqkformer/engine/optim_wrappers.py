@@ -8,6 +8,8 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from ..checks import check_int, check_number, check_str
+
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(AmpOptimWrapper):
@@ -18,7 +20,8 @@ class CPUAmpOptimWrapper(AmpOptimWrapper):
         loss_scale (str | float | dict | None): As in ``AmpOptimWrapper``: ``dynamic``, a fixed
             scale, or arguments of the scaler. Defaults to None: ``dynamic`` with float16, whose
             small gradients vanish otherwise, and no scaler with bfloat16.
-        **kwargs: Arguments of ``OptimWrapper``.
+        accumulative_counts (int): Micro-steps of an optimizer step. Defaults to 1.
+        **kwargs: Further arguments of ``OptimWrapper``.
 
     Raises:
         ValueError: A value is out of range.
@@ -28,12 +31,13 @@ class CPUAmpOptimWrapper(AmpOptimWrapper):
         self,
         dtype: str = 'bfloat16',
         loss_scale: str | float | dict | None = None,
+        accumulative_counts: int = 1,
         **kwargs,
     ) -> None:
-        if dtype not in ('bfloat16', 'float16'):
-            raise ValueError(f"optim_wrapper.dtype={dtype!r}: expected 'bfloat16' or 'float16'")
+        check_str('optim_wrapper.dtype', dtype, ('bfloat16', 'float16'))
+        counts = check_int('optim_wrapper.accumulative_counts', accumulative_counts, 1)
         # AmpOptimWrapper's own constructor insists on an accelerator
-        OptimWrapper.__init__(self, **kwargs)
+        OptimWrapper.__init__(self, accumulative_counts=counts, **kwargs)
         self.cast_dtype = getattr(torch, dtype)
         self._scale_update_param = loss_scale if isinstance(loss_scale, float) else None
         self.loss_scaler = torch.amp.GradScaler('cpu', **_scaler_arguments(loss_scale, dtype))
@@ -54,7 +58,7 @@ def _scaler_arguments(loss_scale: str | float | dict | None, dtype: str) -> dict
     if loss_scale == 'dynamic':
         return {}
     if isinstance(loss_scale, float):
-        return dict(init_scale=loss_scale)
+        return dict(init_scale=check_number('optim_wrapper.loss_scale', loss_scale, above=0))
     if isinstance(loss_scale, dict):
         return dict(loss_scale)
     raise ValueError(

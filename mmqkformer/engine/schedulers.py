@@ -7,6 +7,8 @@ from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import INF, OptimizerType, _ParamScheduler
 from mmengine.registry import PARAM_SCHEDULERS
 
+from ..checks import check_bool, check_int, check_number, check_str
+
 
 class WarmupCosineParamScheduler(_ParamScheduler):
     """See :class:`WarmupCosineLR`."""
@@ -29,23 +31,22 @@ class WarmupCosineParamScheduler(_ParamScheduler):
         by_epoch: bool = True,
         verbose: bool = False,
     ) -> None:
-        if not 0 <= warmup_epochs < max_epochs:
-            raise ValueError(
-                f'param_scheduler.warmup_epochs={warmup_epochs!r}: expected 0 or more, below '
-                f'max_epochs={max_epochs!r}'
-            )
-        if cosine_from not in ('warmup', 'start'):
-            raise ValueError(
-                f"param_scheduler.cosine_from={cosine_from!r}: expected 'warmup' or 'start'"
-            )
-        self.max_epochs = max_epochs
-        self.warmup_epochs = warmup_epochs
-        self.warmup_start = warmup_start
-        self.eta_min = eta_min
-        self.cosine_from = cosine_from
-        self.epoch_offset = epoch_offset
+        key = 'param_scheduler.'
+        self.max_epochs = check_number(key + 'max_epochs', max_epochs, above=0)
+        self.warmup_epochs = check_number(
+            key + 'warmup_epochs', warmup_epochs, low=0, below=max_epochs
+        )
+        self.warmup_start = check_number(key + 'warmup_start', warmup_start, low=0)
+        self.eta_min = check_number(key + 'eta_min', eta_min, low=0)
+        self.cosine_from = check_str(key + 'cosine_from', cosine_from, ('warmup', 'start'))
+        self.epoch_offset = check_number(key + 'epoch_offset', epoch_offset, low=0)
+        check_bool(key + 'by_epoch', by_epoch)
+        check_bool(key + 'verbose', verbose)
+        check_int(key + 'end', end, 1)
+        check_int(key + 'begin', begin, 0, end - 1)
+        check_int(key + 'last_step', last_step, -1)
+        self.epoch_length = check_int(key + 'epoch_length', epoch_length, 1)
         self.accumulative_counts = _counts(accumulative_counts, optimizer, by_epoch)
-        self.epoch_length = epoch_length
         super().__init__(
             optimizer,
             param_name=param_name,
@@ -71,6 +72,8 @@ class WarmupCosineParamScheduler(_ParamScheduler):
         Raises:
             ValueError: ``by_epoch`` is false, or the length of an epoch is unknown.
         """
+        check_number('param_scheduler.end', end, above=0)
+        check_number('param_scheduler.begin', begin, low=0, below=end)
         if not by_epoch or not epoch_length:
             raise ValueError(
                 f'param_scheduler.convert_to_iter_based: expected by_epoch=True and an epoch of '
@@ -102,12 +105,14 @@ class WarmupCosineParamScheduler(_ParamScheduler):
 
 
 def _counts(value: int | None, optimizer: OptimizerType, by_epoch: bool) -> int:
+    if value is not None:
+        check_int('param_scheduler.accumulative_counts', value, 1)
     if by_epoch:
         expected, reason = 1, 'of a scheduler that steps by epoch'
     elif isinstance(optimizer, OptimWrapper):
         expected, reason = optimizer._accumulative_counts, 'optim_wrapper.accumulative_counts'
     else:
-        expected, reason = max(value or 1, 1), 'or more'
+        expected, reason = value or 1, 'or more'
     if value not in (None, expected):
         raise ValueError(
             f'param_scheduler.accumulative_counts={value!r}: expected {expected}, {reason}'

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from ..checks import check_bool, check_number
 from .conv import SpikingConv
 from .time import wide_dtype
 
@@ -138,8 +139,9 @@ class SpikingSelfAttention(BaseModule):
                 f"attention.contraction={contraction!r}: expected 'auto', 'qk_first' or 'kv_first'"
             )
         self.num_heads = num_heads
-        self.scale = scale
+        self.scale = check_number('attention.scale', scale, above=0)
         self.contraction = contraction
+        check_bool('attention.qkv_bias', qkv_bias)
         args = dict(bias=qkv_bias, neuron=neuron, norm_cfg=norm_cfg)
         self.query = SpikingConv(embed_dims, embed_dims, 1, **args)
         self.key = SpikingConv(embed_dims, embed_dims, 1, **args)

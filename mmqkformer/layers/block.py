@@ -4,8 +4,10 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..checks import check_bool
 from .attention import SpikingSelfAttention
 from .embed import check_residual
+from .mlp import SpikingMLP
 from .time import merge_time, split_time
 
 
@@ -70,9 +72,13 @@ class SpikingBlock(BaseModule):
         super().__init__()
         defaults = dict(embed_dims=embed_dims, neuron=neuron, norm_cfg=norm_cfg)
         self.membrane = check_residual(residual) == 'membrane'
-        if self.membrane and release_batch_leak:
+        if check_bool('release_batch_leak', release_batch_leak) and self.membrane:
             raise ValueError("release_batch_leak=True: expected residual='add', the release's")
         self.attention = MODELS.build({**defaults, **attention})
+        if isinstance(self.attention, SpikingMLP):
+            raise ValueError(
+                f"block.attention={attention!r}: expected an attention, such as 'QKTokenAttention'"
+            )
         self.attention_neuron = MODELS.build(neuron)
         self.mlp = MODELS.build({**defaults, **mlp})
         self.mlp_neuron = MODELS.build(neuron)

@@ -23,6 +23,8 @@ def check_residual(residual: str) -> str:
 
 
 def _check_widths(channels: Sequence[int], pools: Sequence[bool], embed_dims: int) -> None:
+    if any(not isinstance(pool, int) or pool not in (0, 1) for pool in pools):
+        raise ValueError(f'stem.pools={pools!r}: expected True or False for each unit')
     if not channels or len(channels) != len(pools):
         raise ValueError(
             f'stem.pools={list(pools)!r}: expected one entry for each of '

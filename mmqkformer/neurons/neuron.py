@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..checks import check_bool, check_number
 from .backends import get_backend
 from .dynamics import Leak
 from .surrogate import Surrogate
@@ -41,10 +42,9 @@ class SpikingNeuron(nn.Module, ABC):
         backend: str = 'auto',
     ) -> None:
         super().__init__()
-        if not v_threshold > (v_reset or 0.0):
-            raise ValueError(
-                f'neuron.v_threshold={v_threshold!r}: expected a number above v_reset={v_reset!r}'
-            )
+        if v_reset is not None:
+            check_number('neuron.v_reset', v_reset)
+        check_number('neuron.v_threshold', v_threshold, above=v_reset or 0.0)
         if surrogate is None:
             surrogate = dict(type='SigmoidSurrogate', alpha=4.0)
         if isinstance(surrogate, dict):
@@ -52,7 +52,7 @@ class SpikingNeuron(nn.Module, ABC):
         self.v_threshold = float(v_threshold)
         self.v_reset = None if v_reset is None else float(v_reset)
         self.surrogate = surrogate
-        self.detach_reset = detach_reset
+        self.detach_reset = check_bool('neuron.detach_reset', detach_reset)
         get_backend(backend)
         self.backend = backend
 
@@ -93,9 +93,7 @@ class SpikingNeuron(nn.Module, ABC):
 
 
 def _check_tau(name: str, tau: float) -> float:
-    if not tau > 1.0:
-        raise ValueError(f'neuron.{name}={tau!r}: expected a time constant above 1 (in steps)')
-    return float(tau)
+    return float(check_number(f'neuron.{name}', tau, above=1))
 
 
 @MODELS.register_module()

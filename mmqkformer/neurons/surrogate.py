@@ -7,6 +7,8 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..checks import check_number
+
 
 class Surrogate(ABC):
     """Derivative used for the spike ``S = Heaviside(u)``, ``u = H - V_th``.
@@ -16,9 +18,7 @@ class Surrogate(ABC):
     """
 
     def __init__(self, alpha: float) -> None:
-        if not alpha > 0:
-            raise ValueError(f'surrogate.alpha={alpha!r}: expected a positive number')
-        self.alpha = float(alpha)
+        self.alpha = float(check_number('surrogate.alpha', alpha, above=0))
 
     @abstractmethod
     def derivative(self, u: Tensor) -> Tensor:

@@ -142,8 +142,8 @@ def test_a_folder_of_other_settings_is_not_touched(made, tmp_path):
     [
         (('--size', 60, 128), '--size 60 128: expected at least 67 pixels'),
         (('--sides', 4, 20), '--sides 4 20: expected 8 <= MIN <= MAX'),
-        (('--images', 0, 1, 1), 'expected at least 1 of each split'),
-        (('--max-digits', 0), '--max-digits 0: expected 1 to 255'),
+        (('--images', 0, 1, 1), '--images: 0: expected an integer of at least 1'),
+        (('--max-digits', 256), '--max-digits 256: expected 1 to 255'),
     ],
 )
 def test_bad_arguments_are_named(tmp_path, capsys, args, message):

@@ -47,5 +47,5 @@ def test_the_split_is_always_the_same():
 
 
 def test_an_unknown_split_is_named():
-    with pytest.raises(ValueError, match=r"dataset\.split='trainval': expected one of"):
+    with pytest.raises(ValueError, match=r"dataset\.split='trainval': expected 'train' or 'val'"):
         digits('trainval')

@@ -1,10 +1,14 @@
 """Detection: every config builds, trains a step and predicts; the recipe is as published."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from dense import DETECTION, build, detection_samples, load, name_of, rates_of, total
 from mmengine.optim import build_optim_wrapper
 from networks import awaken
+
+from mmqkformer.engine import NonFiniteLossError, NonFiniteLossHook
 
 pytestmark = pytest.mark.det
 
@@ -113,3 +117,25 @@ def test_the_published_recipe(path):
     for i in (500, 3000, 6000, 11000):
         assert rates[i] == pytest.approx(1e-4 * (1 - i / (12 * length)) ** 0.9, rel=1e-3)
     assert rates[250] == pytest.approx(1e-4 * (0.001 + 0.999 * 250 / 499), rel=0.03)
+
+
+def test_an_image_that_is_not_finite_is_named():
+    """Losses of mmdet are lists; the optimizer step is made before anything is looked at."""
+    (path,) = [path for path in DETECTION if 'digits' in path.stem]
+    model = build(load(path)).train()
+    samples = detection_samples(SIZES, PADDED, masks=False)
+    for i, sample in enumerate(samples):
+        sample.set_metainfo(dict(img_id=i, img_path=f'{i}.jpg'))
+    batch = dict(inputs=[torch.rand(3, *size) * 255 for size in SIZES], data_samples=samples)
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type='AdamW', lr=1e-3)))
+    run = SimpleNamespace(
+        model=model, optim_wrapper=wrapper, iter=4, epoch=0, seed=0, work_dir='here'
+    )
+    hook = NonFiniteLossHook()
+    hook.after_train_iter(run, 4, batch, model.train_step(batch, wrapper))
+    batch['inputs'][1][0, 20, 20] = float('nan')
+    with pytest.raises(NonFiniteLossError) as raised:
+        hook.after_train_iter(run, 4, batch, model.train_step(batch, wrapper))
+    message = str(raised.value)
+    assert 'inputs: img_id=1 img_path=1.jpg; the run stops' in message
+    assert 'that is not finite is that of backbone.stages.0.embed.convs.0.conv' in message

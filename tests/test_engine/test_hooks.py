@@ -7,7 +7,6 @@ import os
 import uuid
 from collections import OrderedDict
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,7 +93,7 @@ def runner(
         model=dict(type='Line'),
         work_dir=str(tmp_path / 'run'),
         train_dataloader=loader,
-        train_cfg=train_cfg or dict(by_epoch=True, max_epochs=epochs),
+        train_cfg=train_cfg or dict(type='ResumableTrainLoop', max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=counts),
         default_hooks=dict(
             checkpoint={'type': 'AtomicCheckpointHook', 'interval': 1, **(checkpoint or {})},
@@ -294,6 +293,34 @@ def test_no_other_key_saves_inside_a_step(tmp_path, checkpoint, val_interval, me
         run.train()
 
 
+def test_a_loop_that_repeats_half_an_epoch_is_refused(tmp_path):
+    """mmengine's own begins a resumed epoch anew, while the schedule goes on."""
+    stock = dict(by_epoch=True, max_epochs=2)
+    every_third = dict(by_epoch=False, interval=3)
+    message = r"train_cfg\.type='EpochBasedTrainLoop' would repeat an epoch"
+    with pytest.raises(ValueError, match=message):
+        runner(tmp_path / 'a', checkpoint=every_third, train_cfg=stock).train()
+    runner(tmp_path, checkpoint=every_third, epochs=1).train()
+    (tmp_path / 'run' / 'last_checkpoint').write_text(str(tmp_path / 'run' / 'iter_6.pth'))
+    with pytest.raises(ValueError, match=message):
+        runner(tmp_path, train_cfg=stock, resume=True).train()
+    with pytest.raises(ValueError, match=r'PreemptionHook saves in the middle of epochs'):
+        runner(tmp_path / 'b', train_cfg=stock, hooks=[dict(type='PreemptionHook')]).train()
+
+
+def test_half_an_epoch_of_another_length_is_refused(tmp_path):
+    class Stop(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner(tmp_path, checkpoint=dict(by_epoch=False, interval=3), hooks=[Stop()]).train()
+    message = r'saved after 3 of the 8 iterations of epoch 1; an epoch of this run has 4: expected'
+    with pytest.raises(ValueError, match=message):
+        runner(tmp_path, dataset=Numbers(size=8), resume=True).train()
+
+
 def test_the_best_of_several_metrics_are_kept(tmp_path):
     class Scores(Score):
         def evaluate(self, size):
@@ -357,7 +384,10 @@ def test_a_non_finite_loss_stops_the_run(tmp_path):
                 runner.train_dataloader.dataset.bad = (13,)
 
     run.register_hook(Spoil())
-    message = r'iteration 15 \(epoch 2\): loss=nan, loss_square=nan; the run stops'
+    message = (
+        r'iteration 15 \(epoch 2\): loss=nan, loss_square=nan; weights: 2 of 2, fc\.weight to '
+        r'fc\.bias; inputs: number 1 of the batch; the run stops'
+    )
     with pytest.raises(NonFiniteLossError, match=message):
         run.train()
     files = {path.name for path in (tmp_path / 'run').glob('*.pth')}
@@ -409,7 +439,7 @@ def one_of_two_processes(rank, folder):
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
     )
-    run = SimpleNamespace(iter=6, epoch=1, work_dir='work')
+    run = runner(folder)
     hook = mmqkformer.engine.NonFiniteLossHook()
     hook.after_train_iter(run, 0, outputs=dict(loss=torch.tensor(1.0)))
     said = 'nothing'
@@ -425,8 +455,8 @@ def test_all_processes_stop_when_one_sees_it(tmp_path):
     """Else the main process would save weights that the gradients of the other have spoilt."""
     mp.start_processes(one_of_two_processes, (tmp_path,), nprocs=2, start_method='fork')
     main, other = ((tmp_path / f'{rank}.txt').read_text() for rank in (0, 1))
-    assert main.startswith('iteration 7 (epoch 2): a non-finite loss in another process; the run')
-    assert other.startswith('iteration 7 (epoch 2): loss=inf; the run stops')
+    assert main == other
+    assert main.startswith('iteration 1 (epoch 1): process 1: loss=inf; the run stops')
 
 
 def test_a_run_without_a_seed_resumes_with_the_first_one(tmp_path):

@@ -204,6 +204,7 @@ def steps(wrapper, inputs):
     )
     hook = GradNormHook()
     hook.before_train(run)
+    hook.before_train_epoch(run)
     norms = []
     for x in inputs:
         outputs = {}

@@ -1,6 +1,7 @@
 """The recipes' learning rates, against the released curves and the equations."""
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,22 @@ def test_cifar_rate_agrees_with_the_release_at_every_epoch():
     assert len(rows) == 410
     for row in rows:
         assert f'{rates[int(row["epoch"])]:.3e}' == row['lr'], row['epoch']
+
+
+def test_the_released_cifar_loss_does_not_fall_where_mixup_was_to_end():
+    """At epoch 200 it moves as between any epochs; the end of mixup would show ten times as much.
+
+    The entropy of targets mixed by Beta(1/2, 1/2) is 2 ln 2 - 1 nats on average, where the classes
+    of the two images differ: 9 of 10 pairs. No network's loss is below it, until mixup ends.
+    """
+    losses = [float(row['train_loss']) for row in curve('cifar10.csv')]
+
+    def fall(epoch):
+        return (sum(losses[epoch - 5 : epoch]) - sum(losses[epoch + 1 : epoch + 6])) / 5
+
+    elsewhere = [fall(epoch) for epoch in range(100, 300) if abs(epoch - 200) > 5]
+    assert min(elsewhere) < fall(200) < max(elsewhere)
+    assert max(map(abs, [*elsewhere, fall(200)])) < 0.9 * (2 * math.log(2) - 1) / 10
 
 
 def test_rate_is_held_inside_an_accumulation_group():

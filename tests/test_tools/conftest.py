@@ -55,7 +55,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = test_evaluator = dict(type='Accuracy', topk=(1,))
 val_cfg = test_cfg = dict()
-train_cfg = dict(by_epoch=True, max_epochs=2)
+train_cfg = dict(type='ResumableTrainLoop', max_epochs=2)
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3))
 param_scheduler = dict(type='CosineAnnealingLR', T_max=2)
 auto_scale_lr = dict(base_batch_size=64)

@@ -2,17 +2,22 @@
 
 import json
 import os
+import pickle
 import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from networks import awaken
+from PIL import Image
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -59,6 +64,35 @@ del runner
 launch.leave_process_group()
 # One write: the processes share the output
 sys.stdout.write(f'threads {during} {len(os.listdir("/proc/self/task"))}\\n')
+"""
+
+
+# Thirteen images of two classes, in batches of four; the release's loaders, loops and leak
+RELEASE = """
+_base_ = '{configs}/qkformer/release/hst-4-384_1xb64_cifar10.py'
+model = dict(
+    backbone=dict(
+        arch=dict(
+            embed_dims=[16, 32, 64],
+            num_heads=[2, 2, 2],
+            stem=dict(channels=[8, 16], pools=[False, False], shortcut_from=1),
+        ),
+        time_steps=2,
+    ),
+    head=dict(num_classes=2, in_channels=64),
+)
+data_preprocessor = dict(num_classes=2)
+test_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    dataset=dict(
+        _delete_=True,
+        type='CustomDataset',
+        data_root='{folder}',
+        pipeline=[dict(type='LoadVerifiedImage'), *_base_.test_pipeline],
+    ),
+)
+test_evaluator = dict(topk=(1,))
 """
 
 
@@ -144,6 +178,50 @@ def test_gradients_of_two_processes_are_those_of_the_joint_batch(make_config, tm
     torch.testing.assert_close(gradients, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.fixture
+def release(tmp_path):
+    """A config derived from one of ``release/``, and weights with which neighbours show."""
+    random = np.random.default_rng(0)
+    for name, count in (('a', 6), ('b', 7)):
+        (tmp_path / 'images' / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = random.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / 'images' / name / f'{i}.png')
+    config = tmp_path / 'release.py'
+    config.write_text(RELEASE.format(configs=TOOLS.parent / 'configs', folder=tmp_path / 'images'))
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(Config.fromfile(config).model)
+    awaken(model, torch.randn(8, 3, 32, 32))
+    torch.save(model.state_dict(), tmp_path / 'weights.pth')
+    return config, tmp_path / 'weights.pth'
+
+
+def scores(path):
+    """{image: scores} of predictions that ``tools/test.py`` wrote."""
+    predictions = pickle.loads(path.read_bytes())
+    found = {Path(sample['img_path']).relative_to(path.parent): sample for sample in predictions}
+    assert len(found) == len(predictions) == 13
+    return {name: sample['pred_score'] for name, sample in found.items()}
+
+
+def test_two_processes_test_the_release_as_one_does(release, run_tool, tmp_path):
+    """Each image once and with the neighbours it has in a single process: the same bits."""
+    config, weights = release
+    alone, divided, other = (tmp_path / f'{name}.pkl' for name in ('alone', 'divided', 'other'))
+    test = ('--work-dir', tmp_path / 'work_dir', '--out')
+    run_tool('test.py', config, weights, *test, alone)
+    run('bash', TOOLS / 'dist_test.sh', config, weights, 2, *test, divided, PORT=free_port())
+    expected = scores(alone)
+    for name, score in scores(divided).items():
+        assert torch.equal(score, expected[name]), name
+    # Other neighbours, other scores
+    run_tool(
+        'test.py', config, weights, *test, other, '--cfg-options', 'test_dataloader.batch_size=3'
+    )
+    assert any(not torch.equal(score, expected[name]) for name, score in scores(other).items())
+
+
 @pytest.mark.slow
 def test_no_thread_outlives_the_process_group(make_config, tmp_path):
     """One that does may abort the process when Python ends."""
@@ -179,7 +257,10 @@ def test_two_processes_validate_what_they_save(average, by_epoch, make_config, r
     ]
     if not by_epoch:
         changes += [
-            ('by_epoch=True, max_epochs=2', 'by_epoch=False, max_iters=4, val_interval=2'),
+            (
+                "type='ResumableTrainLoop', max_epochs=2",
+                'by_epoch=False, max_iters=4, val_interval=2',
+            ),
             ("CheckpointHook', interval=1", "CheckpointHook', by_epoch=False, interval=2"),
             ("LoggerHook', interval=1", "LoggerHook', interval=1, log_metric_by_epoch=False"),
         ]

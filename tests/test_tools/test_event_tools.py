@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from event_streams import random_events
 from PIL import Image
 
 from mmqkformer.datasets.events.camera import EventCamera, film_image
+from mmqkformer.datasets.events.store import StoreWriter, encode
 from mmqkformer.datasets.events.write_aedat import write_aedat2
 
 CONFIG = """
@@ -108,6 +110,49 @@ def test_own_files_are_classified(trained, run_tool, tmp_path, capsys):
     (tmp_path / 'bad.aedat').write_bytes(files[0].read_bytes()[:-3])
     with pytest.raises(SystemExit, match=r'error: .*bad\.aedat: field events'):
         run_tool('predict_events.py', *arguments[:2], tmp_path / 'bad.aedat')
+
+
+@pytest.fixture
+def stores(tmp_path):
+    """Two small stores, of three recordings each."""
+    for split in ('train', 'test'):
+        files = [f'{split}/{i}' for i in range(3)]
+        writer = StoreWriter(tmp_path / split, dict(sensor_size=[12, 9], classes=['a']), files)
+        for i, file in enumerate(files):
+            events = random_events(20, seed=i)
+            writer.add([(file, 0, len(events), events.duration, encode(events, file))])
+        writer.finish()
+    return tmp_path
+
+
+def test_stores_are_verified(stores, run_tool, capsys):
+    (stores / '.val.part').mkdir()
+    (stores / '.val.part' / 'meta.json').touch()
+    tool = 'dataset_converters/verify_events.py'
+    run_tool(tool, stores)
+    assert capsys.readouterr().out.splitlines() == [
+        f'{stores / split}: 3 recordings, 0 damaged' for split in ('test', 'train')
+    ]
+    content = bytearray((stores / 'train' / 'events.bin').read_bytes())
+    for place in (3, -3):
+        content[place] ^= 1
+    (stores / 'train' / 'events.bin').write_bytes(content)
+    with pytest.raises(SystemExit, match='1'):
+        run_tool(tool, stores / 'train')
+    out, err = capsys.readouterr()
+    assert out == f'{stores / "train"}: 3 recordings, 2 damaged\n'
+    for file in ('train/0', 'train/2'):
+        assert f'error: {stores / "train"}: {file}: field checksum' in err
+    # One that cannot be opened does not keep the other from being looked at
+    (stores / 'test' / 'manifest.csv').unlink()
+    with pytest.raises(SystemExit, match='1'):
+        run_tool(tool, stores)
+    out, err = capsys.readouterr()
+    assert '2 damaged' in out
+    assert 'test/manifest.csv: cannot be read' in err
+    with pytest.raises(SystemExit, match='1'):
+        run_tool(tool, stores / 'none')
+    assert 'none/meta.json: does not exist: expected a store' in capsys.readouterr().err
 
 
 def test_the_benchmark_compares_equal_frames(run_tool, tmp_path):

@@ -29,6 +29,13 @@ def training(**settings):
     )
 
 
+def load(path, *options):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('config')
+    launch.add_launch_arguments(parser)
+    return launch.load_config(parser.parse_args([str(path), *options]))
+
+
 def runner_of(cfg, world_size=1):
     """What scaling needs of a runner that has not begun to train."""
     return SimpleNamespace(
@@ -75,13 +82,22 @@ def test_scaling_without_a_base_is_refused(scaling):
 def test_workers_persist_where_there_are_any(tmp_path, options, workers, persistent):
     config = tmp_path / 'loader.py'
     config.write_text(f'val_dataloader = dict(num_workers={workers}, persistent_workers=True)')
-    parser = argparse.ArgumentParser()
-    parser.add_argument('config')
-    launch.add_launch_arguments(parser)
-    cfg = launch.load_config(parser.parse_args([str(config), '--no-pin-memory', *options]))
+    cfg = load(config, '--no-pin-memory', *options)
     assert cfg.val_dataloader.persistent_workers is persistent
     assert cfg.val_dataloader.pin_memory is False
     assert cfg.work_dir == 'work_dirs/loader'
+
+
+@pytest.mark.parametrize('cuda', [False, True])
+def test_a_configs_float16_is_for_gpus(tmp_path, monkeypatch, cuda):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    config = tmp_path / 'half.py'
+    config.write_text('val_cfg = dict(fp16=True)\ntest_cfg = dict(fp16=True)')
+    cfg = load(config)
+    assert cfg.val_cfg.fp16 is cfg.test_cfg.fp16 is cuda
+    # On request: mmengine's bfloat16
+    cfg = load(config, '--cfg-options', 'test_cfg.fp16=True')
+    assert cfg.test_cfg.fp16 is True
 
 
 def test_stock_mixed_precision_becomes_bfloat16_on_the_cpu(monkeypatch):

@@ -92,9 +92,10 @@ def test_foreign_checkpoint_is_refused_by_key(trained, run_tool, tmp_path, tool)
     state_dict['head.fc.bias'] = torch.zeros(5)
     foreign = tmp_path / 'foreign.pth'
     torch.save(checkpoint, foreign)
+    elsewhere = ('--work-dir', tmp_path / 'run')
     arguments = ('--resume', foreign) if tool == 'train.py' else (foreign,)
     with pytest.raises(ValueError, match='does not fit the model') as error:
-        run_tool(tool, config, *arguments)
+        run_tool(tool, config, *arguments, *elsewhere)
     assert '1 missing: head.fc.weight' in str(error.value)
     assert '1 unexpected: head.other.weight' in str(error.value)
     assert 'head.fc.bias (5,) instead of (2,)' in str(error.value)

@@ -24,7 +24,7 @@ EVERY_THREE = (
     "checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=3)",
 )
 BY_ITERATION = (
-    'train_cfg = dict(by_epoch=True, max_epochs=2)',
+    "train_cfg = dict(type='ResumableTrainLoop', max_epochs=2)",
     'train_cfg = dict(by_epoch=False, max_iters=6, val_interval=3)',
 )
 LOGGED_BY_ITERATION = (

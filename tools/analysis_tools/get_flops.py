@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmqkformer.analysis import count_operations
+from mmqkformer.checks import at_least
 from mmqkformer.version import check_framework
 
 NOTE = """\
@@ -26,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--shape',
-        type=int,
+        type=at_least(1),
         nargs='+',
         default=[224],
         help='SIZE, HEIGHT WIDTH, or one sample in full: C H W, or T C H W of events',

@@ -18,6 +18,7 @@ from rich.progress import track
 from rich.table import Table
 from spikingjelly.datasets.utils import integrate_events_by_fixed_frames_number
 
+from mmqkformer.checks import at_least
 from mmqkformer.datasets.events import Events
 from mmqkformer.datasets.events.frames import events_to_frames
 from mmqkformer.files import write_atomically
@@ -25,10 +26,12 @@ from mmqkformer.files import write_atomically
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--events', type=int, default=10**6, help='number of events')
-    parser.add_argument('--time-steps', type=int, default=16, help='frames')
-    parser.add_argument('--size', type=int, default=128, help='pixels of a side of the sensor')
-    parser.add_argument('--repeats', type=int, default=15)
+    parser.add_argument('--events', type=at_least(1), default=10**6, help='number of events')
+    parser.add_argument('--time-steps', type=at_least(1), default=16, help='frames')
+    parser.add_argument(
+        '--size', type=at_least(1), default=128, help='pixels of a side of the sensor'
+    )
+    parser.add_argument('--repeats', type=at_least(1), default=15)
     parser.add_argument('--json', help='file to write the figures to')
     return parser.parse_args()
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from mmqkformer.checks import at_least, number
 from mmqkformer.datasets import Digits
 from mmqkformer.datasets.digit_scenes import Scene, compose
 from mmqkformer.files import write_atomically
@@ -31,25 +32,25 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('dst', type=Path, help='folder to write into')
     parser.add_argument(
         '--images',
-        type=int,
+        type=at_least(1),
         nargs=3,
         default=[1500, 100, 200],
         metavar=SPLITS,
         help='images of each split; by default 1500 100 200',
     )
     parser.add_argument(
-        '--size', type=int, nargs=2, default=[128, 128], metavar=('HEIGHT', 'WIDTH')
+        '--size', type=at_least(1), nargs=2, default=[128, 128], metavar=('HEIGHT', 'WIDTH')
     )
-    parser.add_argument('--max-digits', type=int, default=8, help='most digits of an image')
+    parser.add_argument('--max-digits', type=at_least(1), default=8, help='most digits of an image')
     parser.add_argument(
         '--sides',
-        type=float,
+        type=number(),
         nargs=2,
         default=[20.0, 44.0],
         metavar=('MIN', 'MAX'),
         help="range of the sides of a digit's square image, in pixels; by default 20 to 44",
     )
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=at_least(0), default=0)
     args = parser.parse_args()
     smallest, largest = args.sides
     if not 8 <= smallest <= largest:
@@ -59,9 +60,7 @@ def parse_args() -> argparse.Namespace:
             f'--size {args.size[0]} {args.size[1]}: expected at least {int(1.5 * largest) + 1} '
             f'pixels, for digits of {largest:g} that are turned'
         )
-    if min(args.images) < 1:
-        parser.error(f'--images {args.images}: expected at least 1 of each split')
-    if not 1 <= args.max_digits <= 255:
+    if args.max_digits > 255:
         parser.error(f'--max-digits {args.max_digits}: expected 1 to 255')
     return args
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mmqkformer.checks import at_least
 from mmqkformer.datasets import Digits
-from mmqkformer.datasets.events import film
+from mmqkformer.datasets.events import command_line, film
 from mmqkformer.datasets.events.camera import EventCamera
 from mmqkformer.datasets.events.classes import CIFAR10
 
@@ -35,20 +36,20 @@ def parse_args() -> argparse.Namespace:
         'with cifar10dvs stand in for the ten classes. dvs128gesture films moving discs instead',
     )
     parser.add_argument(
-        '--per-class', type=int, help='films of each class (and split); by default all'
+        '--per-class', type=at_least(1), help='films of each class (and split); by default all'
     )
-    parser.add_argument('--users', type=int, default=29, help='people of dvs128gesture')
+    parser.add_argument('--users', type=at_least(1), default=29, help='people of dvs128gesture')
     parser.add_argument(
         '--sensor-size',
-        type=int,
+        type=at_least(1),
         nargs=2,
         metavar=('HEIGHT', 'WIDTH'),
         help='by default 34 34 for folders, 128 128 else',
     )
-    parser.add_argument('--max-events', type=int, help='events at which a film is cut off')
+    parser.add_argument('--max-events', type=at_least(1), help='events at which a film is cut off')
     parser.add_argument('--archives', action='store_true', help='also pack the zips or the tar.gz')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=at_least(1), default=os.cpu_count(), help='processes')
+    parser.add_argument('--seed', type=at_least(0), default=0)
     args = parser.parse_args()
     if args.images is not None and args.layout == 'dvs128gesture':
         parser.error('--images: dvs128gesture films moving discs, no images')
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    command_line.run(main)

@@ -43,7 +43,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--jobs', type=int, default=os.cpu_count(), help='files compiled at a time, 2 GB each'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.jobs < 1:
+        parser.error(f'--jobs {args.jobs}: expected at least 1')
+    return args
 
 
 def wheel_folder(cache: Path) -> Path:

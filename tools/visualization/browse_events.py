@@ -25,6 +25,7 @@ from mmqkformer.analysis.event_pictures import (
     save_animation,
 )
 from mmqkformer.analysis.figures import save_figure
+from mmqkformer.checks import at_least
 from mmqkformer.datasets.events import Events
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.datasets.seeding import SAMPLES, seed_everything
@@ -37,14 +38,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument(
-        '--index', type=int, nargs='+', help='recordings to draw; by default --number over the set'
+        '--index',
+        type=at_least(0),
+        nargs='+',
+        help='recordings to draw; by default --number over the set',
     )
-    parser.add_argument('--number', type=int, default=5, help='how many to draw')
+    parser.add_argument('--number', type=at_least(1), default=5, help='how many to draw')
     parser.add_argument(
         '--format', choices=['png', 'gif'], default='png', help='strip or animation'
     )
     parser.add_argument('--out-dir', default='work_dirs/events', help='folder to write into')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the augmentation')
+    parser.add_argument('--seed', type=at_least(0), default=0, help='seed of the augmentation')
     parser.add_argument(
         '--cfg-options',
         nargs='+',

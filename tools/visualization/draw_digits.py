@@ -17,6 +17,7 @@ from torch import Tensor
 import mmqkformer  # noqa: F401
 from mmqkformer.analysis import record_token_masks
 from mmqkformer.analysis.figures import save_figure
+from mmqkformer.checks import at_least
 
 RIGHT, WRONG = '#1b7f4d', '#c0392b'
 
@@ -26,7 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of the model')
     parser.add_argument('checkpoint', help='trained weights')
     parser.add_argument('--out', default='digits.png', help='picture to write')
-    parser.add_argument('--sample', type=int, default=0, help='test image whose masks are drawn')
+    parser.add_argument(
+        '--sample', type=at_least(0), default=0, help='test image whose masks are drawn'
+    )
     return parser.parse_args()
 
 

@@ -24,6 +24,7 @@ from mmqkformer.analysis.event_pictures import (
     saturation_of,
     save_animation,
 )
+from mmqkformer.checks import at_least
 from mmqkformer.datasets.events import Events
 from mmqkformer.datasets.layout import check_data_root
 
@@ -37,7 +38,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='trained weights')
     parser.add_argument('--out', default='events.gif', help='animation to write')
     parser.add_argument(
-        '--index', type=int, nargs='+', help='recordings; by default three of different classes'
+        '--index',
+        type=at_least(0),
+        nargs='+',
+        help='recordings; by default three of different classes',
     )
     return parser.parse_args()
 

@@ -25,6 +25,7 @@ from torchvision.ops import box_iou, nms
 
 import mmqkformer  # noqa: F401
 from mmqkformer.analysis.figures import save_figure
+from mmqkformer.checks import at_least, number
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.version import check_framework
 
@@ -39,12 +40,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of mmdet or mmseg')
     parser.add_argument('checkpoint', help='trained weights')
     parser.add_argument('--out', default='scenes.png', help='picture to write')
-    parser.add_argument('--images', type=int, default=12, help='test images to draw')
-    parser.add_argument('--score', type=float, default=0.3, help='least score of a box drawn')
-    args = parser.parse_args()
-    if args.images < 1:
-        parser.error(f'--images {args.images}: expected at least 1')
-    return args
+    parser.add_argument('--images', type=at_least(1), default=12, help='test images to draw')
+    parser.add_argument(
+        '--score', type=number(0, 1), default=0.3, help='least score of a box drawn'
+    )
+    return parser.parse_args()
 
 
 def build(cfg: Config, checkpoint: str) -> tuple[nn.Module, BaseDataset]:

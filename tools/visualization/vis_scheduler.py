@@ -13,13 +13,14 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 from mmqkformer.analysis.figures import save_figure
+from mmqkformer.checks import at_least
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--dataset-size', type=int, required=True, help='training samples')
-    parser.add_argument('--ngpus', type=int, default=1, help='processes of the training')
+    parser.add_argument('--dataset-size', type=at_least(1), required=True, help='training samples')
+    parser.add_argument('--ngpus', type=at_least(1), default=1, help='processes of the training')
     parser.add_argument('--out', default='lr.png', help='picture to write')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, key=value')
     return parser.parse_args()

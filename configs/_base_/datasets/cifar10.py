@@ -6,7 +6,8 @@ std = [62.985, 62.0925, 66.708]
 bgr_fill = [round(x) for x in mean[::-1]]
 
 data_preprocessor = dict(
-    type='ClsDataPreprocessor',
+    # The order of the release: normalised, mixed, erased
+    type='ErasingDataPreprocessor',
     num_classes=10,
     mean=mean,
     std=std,
@@ -26,15 +27,8 @@ train_pipeline = [
         magnitude_std=0.4,
         hparams=dict(pad_val=bgr_fill, interpolation='bicubic'),
     ),
-    dict(
-        type='RandomErasing',
-        erase_prob=0.25,
-        mode='const',
-        min_area_ratio=0.02,
-        max_area_ratio=1 / 3,
-        fill_color=bgr_fill,
-    ),
-    dict(type='PackInputs'),
+    dict(type='DrawErasing', erase_prob=0.25, min_area_ratio=0.02, max_area_ratio=1 / 3),
+    dict(type='PackInputs', algorithm_keys=('erased_box',)),
 ]
 # The resize is for images from elsewhere
 test_pipeline = [dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]

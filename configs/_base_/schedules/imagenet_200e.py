@@ -22,7 +22,7 @@ param_scheduler = dict(
     eta_min=1e-6,
     convert_to_iter_based=True,
 )
-train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
+train_cfg = dict(type='ResumableTrainLoop', max_epochs=200, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 

@@ -1,5 +1,6 @@
 # The release's behaviour and recipe: neurons leak between the images of a batch, no average of the
-# weights. Test with one process: the images are sorted by class, 32 a batch, and a neighbour shows.
+# weights. A neighbour in a batch shows, so tests have the release's batches, of 32 images sorted by
+# class, on any number of processes; and its float16.
 _base_ = [
     '../../_base_/models/qkformer/hst-10-384.py',
     '../../_base_/datasets/imagenet_224.py',
@@ -8,5 +9,7 @@ _base_ = [
 ]
 
 model = dict(backbone=dict(release_batch_leak=True))
-val_dataloader = dict(batch_size=32)
-test_dataloader = dict(batch_size=32)
+val_dataloader = dict(batch_size=32, batch_sampler=dict(type='ContiguousBatchSampler'))
+test_dataloader = val_dataloader
+val_cfg = dict(fp16=True)
+test_cfg = dict(fp16=True)

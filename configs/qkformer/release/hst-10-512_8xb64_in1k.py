@@ -1,12 +1,4 @@
-# The release's behaviour and recipe: neurons leak between the images of a batch, no average of the
-# weights. Test with one process: the images are sorted by class, 32 a batch, and a neighbour shows.
-_base_ = [
-    '../../_base_/models/qkformer/hst-10-512.py',
-    '../../_base_/datasets/imagenet_224.py',
-    '../../_base_/schedules/imagenet_200e.py',
-    '../../_base_/default_runtime.py',
-]
+# As release/hst-10-384_8xb64_in1k.py, with the model of the middle.
+_base_ = 'hst-10-384_8xb64_in1k.py'
 
-model = dict(backbone=dict(release_batch_leak=True))
-val_dataloader = dict(batch_size=32)
-test_dataloader = dict(batch_size=32)
+model = dict(backbone=dict(arch=dict(base='hst-10-512')), head=dict(in_channels=512))

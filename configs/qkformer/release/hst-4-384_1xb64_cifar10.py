@@ -1,4 +1,9 @@
-# The release's behaviour: neurons leak between the images of a batch, in training and in testing.
+# The release's behaviour: neurons leak between the images of a batch, in training and in testing;
+# tests are in float16, and their batches those of one process.
 _base_ = '../hst-4-384_1xb64_cifar10.py'
 
 model = dict(backbone=dict(release_batch_leak=True))
+val_dataloader = dict(batch_sampler=dict(type='ContiguousBatchSampler'))
+test_dataloader = val_dataloader
+val_cfg = dict(fp16=True)
+test_cfg = dict(fp16=True)

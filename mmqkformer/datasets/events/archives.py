@@ -3,19 +3,20 @@
 import csv
 import functools
 import os
+import re
 import shutil
-import tarfile
 import zipfile
-import zlib
+from collections import Counter
 from pathlib import Path
-
-from tqdm import tqdm
 
 from .aedat import decode_aedat, read_aedat
 from .classes import CIFAR10, GESTURES
 from .files import SUFFIXES
 from .prepare import Job, Named, job_of
 from .stream import EventError
+from .unpack import damage_told_as, extract_gestures, read_zip_member
+
+_NUMBER = re.compile(r'[0-9]{1,18}')  # fits 64 bits
 
 CIFAR10DVS_TREE = """
 {src}
@@ -58,11 +59,11 @@ def find_cifar10dvs(src: str | Path, sensor_size: tuple[int, int]) -> dict[str, 
             }
         elif archive.is_file():
             jobs = {
-                member.rsplit('/', 1)[-1]: Job(
-                    f'{name}/{member.rsplit("/", 1)[-1]}',
+                file: Job(
+                    f'{name}/{file}',
                     functools.partial(_load_member, archive, member, name, label, sensor_size),
                 )
-                for member in _members(archive)
+                for file, member in _members(archive).items()
             }
         else:
             jobs = {}
@@ -76,15 +77,19 @@ def find_cifar10dvs(src: str | Path, sensor_size: tuple[int, int]) -> dict[str, 
 @functools.lru_cache(maxsize=len(CIFAR10))
 def _opened(archive: Path, process: int) -> zipfile.ZipFile:
     """The archive, opened once in each process: a forked one would share the place in the file."""
-    try:
+    with damage_told_as(f'{archive}: cannot be read'):
         return zipfile.ZipFile(archive)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise EventError(f'{archive}: cannot be read: {error!r}') from error
 
 
-def _members(archive: Path) -> list[str]:
+def _members(archive: Path) -> dict[str, str]:
+    """File name -> member of each recording."""
     names = _opened(archive, os.getpid()).namelist()
-    return sorted(name for name in names if _is_recording(name.rsplit('/', 1)[-1]))
+    members = sorted(name for name in names if _is_recording(name.rsplit('/', 1)[-1]))
+    counts = Counter(member.rsplit('/', 1)[-1] for member in members)
+    for file, count in counts.items():
+        if count > 1:
+            raise EventError(f'{archive}: {file}: is in the archive {count} times')
+    return {member.rsplit('/', 1)[-1]: member for member in members}
 
 
 def _is_recording(name: str, suffixes: tuple[str, ...] = ('.aedat',)) -> bool:
@@ -95,12 +100,11 @@ def _is_recording(name: str, suffixes: tuple[str, ...] = ('.aedat',)) -> bool:
 def _load_member(
     archive: Path, member: str, name: str, label: int, sensor_size: tuple[int, int]
 ) -> list[Named]:
-    try:
-        data = _opened(archive, os.getpid()).read(member)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise EventError(f'{archive}: {member}: cannot be read: {error!r}') from error
+    source = f'{archive}: {member}'
+    opened = _opened(archive, os.getpid())
+    data = read_zip_member(opened, opened.getinfo(member), source)
     file = f'{name}/{member.rsplit("/", 1)[-1]}'
-    return [(file, label, decode_aedat(data, f'{archive}: {member}', sensor_size))]
+    return [(file, label, decode_aedat(data, source, sensor_size))]
 
 
 def find_folders(
@@ -154,17 +158,14 @@ def extract_dvs128gesture(src: str | Path, dst: str | Path) -> Path:
         raise EventError(f'{archive}: does not exist; expected{tree}')
     partial = extracted.with_name('.DvsGesture.part')
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    (partial / 'DvsGesture').mkdir(parents=True)
     try:
-        with tarfile.open(archive, 'r:gz') as tar:
-            for member in tqdm(tar, desc=f'extracting {archive.name}', unit='file'):
-                tar.extract(member, partial, filter='data')
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise EventError(f'{archive}: cannot be extracted: {error!r}') from error
-    partial.replace(extracted)
-    if not (extracted / 'DvsGesture' / 'trials_to_train.txt').is_file():
-        shutil.rmtree(extracted)
-        raise EventError(f'{archive}: has no DvsGesture/trials_to_train.txt')
+        extract_gestures(archive, partial / 'DvsGesture')
+        if not (partial / 'DvsGesture' / 'trials_to_train.txt').is_file():
+            raise EventError(f'{archive}: has no DvsGesture/trials_to_train.txt')
+        partial.replace(extracted)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return extracted / 'DvsGesture'
 
 
@@ -190,10 +191,13 @@ def find_dvs128gesture(folder: Path, split: str, sensor_size: tuple[int, int]) -
     path = folder / f'trials_to_{split}.txt'
     try:
         names = path.read_text().split()
-    except OSError as error:
-        raise EventError(f'{path}: the list of the split is missing') from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise EventError(f'{path}: the list of the split is missing: {error}') from error
     if not names:
         raise EventError(f'{path}: expected a recording a line')
+    for name in names:
+        if '/' in name or '\\' in name or not _is_recording(name):
+            raise EventError(f'{path}: {name!r}: expected the name of a recording, *.aedat')
     return [
         Job(name, functools.partial(_load_gestures, folder / name, sensor_size)) for name in names
     ]
@@ -233,7 +237,7 @@ def read_windows(path: Path) -> list[tuple[int, int, int]]:
                 values = []
                 for field in ('class', 'startTime_usec', 'endTime_usec'):
                     text = row.get(field)
-                    if text is None or not text.strip().isdecimal():
+                    if text is None or not _NUMBER.fullmatch(text.strip()):
                         raise EventError(
                             f'{path}: line {number}: field {field}: {text!r}: expected a number'
                         )

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ...checks import at_least
 from .prepare import Job, prepare_store
 from .splits import RULES, listed_split, released_split, stratified_split
 from .stream import EventError
@@ -20,13 +21,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument('dst', help='folder to write the stores into')
     made.add_argument(
         '--sensor-size',
-        type=int,
+        type=at_least(1),
         nargs=2,
         default=(128, 128),
         metavar=('HEIGHT', 'WIDTH'),
         help='pixels of the sensor, by default 128 128',
     )
-    made.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
+    made.add_argument('--workers', type=at_least(1), default=os.cpu_count(), help='processes')
     made.add_argument('--skip-bad', action='store_true', help='name, count and leave out bad files')
     return made
 
@@ -39,7 +40,7 @@ def add_split_arguments(made: argparse.ArgumentParser) -> None:
         help='released (default): the first 90 %% of each class by file name train; stratified: a '
         'random 90 %%; or a text file that lists the recordings that test, CLASS/FILE a line',
     )
-    made.add_argument('--seed', type=int, default=0, help='seed of the stratified split')
+    made.add_argument('--seed', type=at_least(0), default=0, help='seed of the stratified split')
 
 
 def prepare_split(
@@ -97,5 +98,5 @@ def run(main: Callable[[], None]) -> None:
     """Runs a command; what is wrong with the input is one line, without a traceback."""
     try:
         main()
-    except EventError as error:
+    except (EventError, OSError) as error:
         raise SystemExit(f'error: {error}') from error

@@ -4,6 +4,7 @@ import functools
 import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from ...files import written_whole
 from .camera import DARK, EventCamera, film_image
 from .classes import GESTURES
 from .parallel import in_order
-from .stream import Events
+from .stream import EventError, Events
 from .write_aedat import write_aedat2, write_aedat3
 
 # Hands of the film: place of the circle's middle, its radii in x and y (shares of the sensor), and
@@ -214,6 +215,13 @@ def pack_tar(folder: str | Path) -> Path:
 
 def _run(function: Callable, tasks: list, workers: int, unit: str) -> None:
     """Films, with a progress bar."""
-    with tqdm(total=len(tasks), desc=unit) as bar:
-        for _ in in_order(function, tasks, workers):
+    with (
+        tqdm(total=len(tasks), desc=unit) as bar,
+        closing(in_order(function, tasks, workers, _died)) as films,
+    ):
+        for _ in films:
             bar.update()
+
+
+def _died(task: tuple) -> None:
+    raise EventError(f'{task[-1]}: the process that filmed it died (killed, or out of memory)')

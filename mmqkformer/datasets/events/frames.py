@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .stream import EventError, Events
+from ...checks import check_int, check_str
+from .stream import EventError, Events, check_size
 
 CHUNK = 1 << 17  # events counted at once: what that needs stays in the cache
 
@@ -99,25 +100,7 @@ def check_frames(time_steps: int, split_by: str, size: tuple[int, int] | None) -
     Raises:
         ValueError: One is out of range; the message names it.
     """
-    if isinstance(time_steps, bool) or not isinstance(time_steps, int) or time_steps < 1:
-        raise ValueError(
-            f'EventsToFrames.time_steps={time_steps!r}: expected an integer of at least 1'
-        )
-    if split_by not in ('number', 'time'):
-        raise ValueError(f"EventsToFrames.split_by={split_by!r}: expected 'number' or 'time'")
+    check_int('EventsToFrames.time_steps', time_steps, 1)
+    check_str('EventsToFrames.split_by', split_by, ('number', 'time'))
     if size is not None:
         check_size(size, 'EventsToFrames.size')
-
-
-def check_size(size: tuple[int, int], key: str) -> None:
-    """Checks a height and width.
-
-    Raises:
-        ValueError: They are no two positive integers; the message names the key.
-    """
-    if (
-        not isinstance(size, (tuple, list))
-        or len(size) != 2
-        or any(not isinstance(n, int) or n < 1 for n in size)
-    ):
-        raise ValueError(f'{key}={size!r}: expected (height, width), positive integers')

@@ -3,6 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def prepare_store(
             run. Defaults to False.
 
     Raises:
-        EventError: A file is bad, or the store was made in another way.
+        EventError: A file is bad or ends the process that reads it, or the store was made in
+            another way.
     """
     writer = StoreWriter(path, meta, [job.file for job in jobs])
     if writer.finished:
@@ -51,8 +53,11 @@ def prepare_store(
         return
     rest = jobs[writer.done :]
     try:
-        with tqdm(total=len(jobs), initial=writer.done, desc=str(path), unit='file') as bar:
-            for job, (recordings, error) in zip(rest, in_order(_load, rest, workers)):
+        with (
+            tqdm(total=len(jobs), initial=writer.done, desc=str(path), unit='file') as bar,
+            closing(in_order(_load, rest, workers, _died)) as results,
+        ):
+            for job, (recordings, error) in zip(rest, results):
                 if error is None:
                     writer.add(recordings)
                 elif skip_bad:
@@ -80,6 +85,12 @@ def _load(job: Job) -> tuple[list, str | None]:
         ], None
     except EventError as error:
         return [], str(error)
+    except MemoryError as error:
+        return [], f'{job.file}: cannot be read: {error!r}'
+
+
+def _died(job: Job) -> tuple[list, str]:
+    return [], f'{job.file}: the process that read it died, alone too (killed, or out of memory)'
 
 
 def load_one(path: str | Path, name: str, label: int, sensor_size: tuple[int, int]) -> list[Named]:

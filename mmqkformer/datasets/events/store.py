@@ -1,43 +1,25 @@
 """Stores: the recordings of a split in one memory-mapped file, without pickled objects."""
 
-import csv
 import hashlib
-import io
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from ...files import write_atomically
+from .manifest import (
+    COLUMNS,
+    FORMAT,
+    LAYOUT,
+    Recording,
+    read_manifest,
+    read_meta,
+    write_csv,
+    write_manifest,
+    write_meta,
+)
 from .stream import EventError, Events
-
-FORMAT = 'mmqkformer event store'
-LAYOUT = 1  # counts up when a store of before can no longer be read
-_COLUMNS = (('t', '<u4', 4), ('x', '<u2', 2), ('y', '<u2', 2), ('p', 'u1', 1))
-EVENT_BYTES = sum(size for *_, size in _COLUMNS)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A row of the manifest.
-
-    Attributes:
-        file (str): Where the recording came from.
-        label (int): Its class.
-        offset (int): Its first byte in ``events.bin``.
-        num_events (int): Number of events.
-        duration_us (int): Microseconds from the first to the last event.
-        checksum (str): SHA-256 of its bytes in ``events.bin``.
-    """
-
-    file: str
-    label: int
-    offset: int
-    num_events: int
-    duration_us: int
-    checksum: str
 
 
 def encode(events: Events, source: str) -> bytes:
@@ -58,7 +40,7 @@ def encode(events: Events, source: str) -> bytes:
             f'{source}: field t: a duration of {events.duration} us: expected less than 2^32 us'
         )
     columns = {'t': events.t - events.t[0], 'x': events.x, 'y': events.y, 'p': events.p}
-    content = b''.join(columns[name].astype(kind).tobytes() for name, kind, _ in _COLUMNS)
+    content = b''.join(columns[name].astype(kind).tobytes() for name, kind, _ in COLUMNS)
     return content + bytes(-len(content) % 4)
 
 
@@ -66,86 +48,55 @@ class EventStore:
     """Reads a store; the events stay on disk until they are used.
 
     A store is a folder with ``events.bin`` (see :func:`encode`), ``manifest.csv`` (one
-    :class:`Recording` a line) and ``meta.json`` (format, layout, sensor, classes, source, split).
+    :class:`Recording` a line) and ``meta.json`` (format, layout, sensor, classes, source, split,
+    and a SHA-256 over these and the manifest, which older stores lack).
 
     Args:
         path (str | Path): The folder.
+        verify (bool): Whether the first look at a recording, in every process, compares its
+            checksum and looks whether the sensor has its pixels. Defaults to True.
 
     Raises:
         EventError: It is no store, of another layout, or damaged.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, verify: bool = True) -> None:
         self.path = Path(path)
-        meta = self._read_meta()
+        self._verify = verify
+        self._verified: set[int] = set()
+        meta = read_meta(self.path)
         self.sensor_size: tuple[int, int] = tuple(meta['sensor_size'])
         self.classes: tuple[str, ...] = tuple(meta['classes'])
-        self.recordings = self._read_manifest()
+        self.recordings = read_manifest(self.path, meta)
         self._bytes: np.memmap | None = None
-        end = sum(_padded(recording.num_events) for recording in self.recordings)
-        size = (self.path / 'events.bin').stat().st_size
+        end = sum(recording.num_bytes for recording in self.recordings)
+        try:
+            size = (self.path / 'events.bin').stat().st_size
+        except OSError as error:
+            raise EventError(f'{self.path / "events.bin"}: cannot be read: {error}') from error
         if size != end:
             raise EventError(
                 f'{self.path / "events.bin"}: {size} bytes: expected {end}, as the manifest says'
             )
 
-    def _read_meta(self) -> dict:
-        path = self.path / 'meta.json'
-        try:
-            meta = json.loads(path.read_text())
-        except FileNotFoundError as error:
-            raise EventError(
-                f'{path}: does not exist: expected a store, which tools/dataset_converters/'
-                'prepare_*.py writes'
-            ) from error
-        except (ValueError, OSError) as error:
-            raise EventError(f'{path}: cannot be read: {error}') from error
-        if not isinstance(meta, dict) or meta.get('format') != FORMAT:
-            raise EventError(f'{path}: field format: expected {FORMAT!r}')
-        if meta.get('layout') != LAYOUT:
-            raise EventError(
-                f'{path}: field layout: {meta.get("layout")!r}: expected {LAYOUT}: remove the '
-                'store and prepare it again'
-            )
-        for name in ('sensor_size', 'classes'):
-            if not isinstance(meta.get(name), list):
-                raise EventError(f'{path}: field {name}: {meta.get(name)!r}: expected a list')
-        return meta
-
-    def _read_manifest(self) -> list[Recording]:
-        path = self.path / 'manifest.csv'
-        kinds = {field.name: field.type for field in fields(Recording)}
-        recordings, offset = [], 0
-        try:
-            with open(path, newline='') as file:
-                for row in csv.DictReader(file):
-                    recording = Recording(**{name: kind(row[name]) for name, kind in kinds.items()})
-                    if recording.offset != offset or recording.num_events < 1:
-                        raise EventError(
-                            f'{path}: {recording.file}: field offset: {recording.offset}: expected '
-                            f'{offset}, behind the recording before'
-                        )
-                    if not 0 <= recording.label < len(self.classes):
-                        raise EventError(
-                            f'{path}: {recording.file}: field label: {recording.label}: expected '
-                            f'0 to {len(self.classes) - 1}'
-                        )
-                    recordings.append(recording)
-                    offset += _padded(recording.num_events)
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, EventError):
-                raise
-            raise EventError(f'{path}: cannot be read: {error!r}') from error
-        return recordings
-
     def __len__(self) -> int:
         return len(self.recordings)
 
     def __getitem__(self, index: int) -> Events:
-        """The events of a recording; their columns are read-only views of the file."""
+        """The events of a recording; their columns are read-only views of the file.
+
+        Raises:
+            EventError: It is looked at for the first time and is damaged, see ``verify``.
+        """
+        if self._verify and index not in self._verified:
+            self.verify_recording(index)
+            self._verified.add(index)
+        return self._events(index)
+
+    def _events(self, index: int) -> Events:
         recording = self.recordings[index]
         columns, begin = {}, recording.offset
-        for name, kind, size in _COLUMNS:
+        for name, kind, size in COLUMNS:
             end = begin + size * recording.num_events
             columns[name] = self._mapped()[begin:end].view(kind)
             begin = end
@@ -158,26 +109,35 @@ class EventStore:
 
     def __getstate__(self) -> dict:
         # A worker maps the file anew; pickling the map would copy it
-        return {**self.__dict__, '_bytes': None}
+        return {**self.__dict__, '_bytes': None, '_verified': set()}
 
-    def verify(self) -> None:
-        """Reads everything and compares the checksums.
+    def verify_recording(self, index: int) -> None:
+        """Reads a recording, compares its checksum and looks whether the sensor has its pixels.
+
+        Args:
+            index (int): Its number.
 
         Raises:
-            EventError: One differs; the message names the recording.
+            EventError: They differ or cannot be; the message names store, recording and field.
         """
-        for recording in self.recordings:
-            end = recording.offset + _padded(recording.num_events)
-            found = hashlib.sha256(self._mapped()[recording.offset : end]).hexdigest()
-            if found != recording.checksum:
-                raise EventError(
-                    f'{self.path}: {recording.file}: field checksum: {found}: expected '
-                    f'{recording.checksum}'
-                )
+        recording = self.recordings[index]
+        end = recording.offset + recording.num_bytes
+        found = hashlib.sha256(self._mapped()[recording.offset : end]).hexdigest()
+        if found != recording.checksum:
+            raise EventError(
+                f'{self.path}: {recording.file}: field checksum: {found}: expected '
+                f'{recording.checksum}'
+            )
+        self._events(index).checked(f'{self.path}: {recording.file}')
 
+    def verify(self) -> None:
+        """Verifies every recording.
 
-def _padded(num_events: int) -> int:
-    return -(-EVENT_BYTES * num_events // 4) * 4
+        Raises:
+            EventError: One is damaged, see :meth:`verify_recording`.
+        """
+        for index in range(len(self)):
+            self.verify_recording(index)
 
 
 class StoreWriter:
@@ -197,13 +157,17 @@ class StoreWriter:
         done (int): Files that an earlier run added.
 
     Raises:
-        EventError: There is a store, or a part of one, that was made in another way.
+        EventError: There is a store, or a part of one, that was made in another way, or a file's
+            name is no text.
     """
 
     def __init__(self, path: str | Path, meta: dict, files: list[str]) -> None:
         self.path = Path(path)
         self.partial = self.path.with_name(f'.{self.path.name}.part')
-        digest = hashlib.sha256('\n'.join(files).encode()).hexdigest()
+        try:
+            digest = hashlib.sha256('\n'.join(files).encode()).hexdigest()
+        except UnicodeEncodeError as error:
+            raise EventError(f'{path}: field file: {error}: expected names in UTF-8') from error
         self.meta = {'format': FORMAT, 'layout': LAYOUT, **meta, 'files': digest}
         self.finished = self.path.exists()
         self.done, self.recordings, self.skipped = 0, [], []
@@ -214,22 +178,19 @@ class StoreWriter:
             self._check_same(self.partial)
         else:
             self.partial.mkdir(parents=True)
-            write_atomically(self._meta_bytes(), self.partial / 'meta.json')
+            write_meta(self.partial, self.meta)
         self._go_on()
-
-    def _meta_bytes(self) -> bytes:
-        return (json.dumps(self.meta, indent=1) + '\n').encode()
 
     def _check_same(self, folder: Path) -> None:
         path = folder / 'meta.json'
         if folder == self.partial and not path.exists():
             # Killed before anything was written
-            write_atomically(self._meta_bytes(), path)
+            write_meta(self.partial, self.meta)
         try:
-            found = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            found = dict(json.loads(path.read_text()))
+        except (OSError, TypeError, ValueError, RecursionError) as error:
             raise EventError(f'{folder}: exists, but is no store; choose another folder') from error
-        wanted = json.loads(self._meta_bytes())
+        wanted = json.loads(json.dumps(self.meta))
         for key in wanted:
             if found.get(key) != wanted[key]:
                 raise EventError(
@@ -241,17 +202,22 @@ class StoreWriter:
         journal = self.partial / 'journal.jsonl'
         lines = journal.read_bytes().splitlines(keepends=True) if journal.exists() else []
         whole = [line for line in lines if line.endswith(b'\n')]
-        for line in whole:
-            entry = json.loads(line)
-            self.recordings += [Recording(**row) for row in entry['recordings']]
-            self.skipped += entry['skipped']
+        try:
+            for line in whole:
+                entry = json.loads(line)
+                self.recordings += [Recording(**row) for row in entry['recordings']]
+                self.skipped += entry['skipped']
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise EventError(
+                f'{journal}: cannot be read: {error!r}; remove the folder {self.partial}'
+            ) from error
         self.done = len(whole)
         # Closed by finish() or close()
         self._journal = open(journal, 'r+b' if lines else 'w+b')  # noqa: SIM115
         self._journal.truncate(sum(map(len, whole)))
         self._journal.seek(0, os.SEEK_END)
         self._events = open(self.partial / 'events.bin', 'ab')  # noqa: SIM115
-        self._end = sum(_padded(recording.num_events) for recording in self.recordings)
+        self._end = sum(recording.num_bytes for recording in self.recordings)
         if self._events.tell() < self._end:
             raise EventError(
                 f'{self.partial / "events.bin"}: {self._events.tell()} bytes: expected '
@@ -297,11 +263,9 @@ class StoreWriter:
             raise EventError(f'{self.path}: no recording could be read')
         os.fsync(self._events.fileno())
         self.close()
-        names = [field.name for field in fields(Recording)]
-        rows = [list(asdict(recording).values()) for recording in self.recordings]
-        _write_csv(self.partial / 'manifest.csv', [names, *rows])
+        write_manifest(self.partial, self.meta, self.recordings)
         if self.skipped:
-            _write_csv(self.partial / 'skipped.csv', [['file', 'reason'], *self.skipped])
+            write_csv(self.partial / 'skipped.csv', [['file', 'reason'], *self.skipped])
         (self.partial / 'journal.jsonl').unlink()
         os.replace(self.partial, self.path)
 
@@ -309,9 +273,3 @@ class StoreWriter:
         """Closes the files of a run that stops before the end."""
         self._events.close()
         self._journal.close()
-
-
-def _write_csv(path: Path, rows: list[list]) -> None:
-    text = io.StringIO(newline='')
-    csv.writer(text, lineterminator='\n').writerows(rows)
-    write_atomically(text.getvalue().encode(), path)

@@ -1,12 +1,36 @@
 """A recording of an event camera, in memory."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
+
+MAX_SIDE = 2**16  # pixels, what 16 bits of a coordinate tell apart
+SIZE_WORDS = f'(height, width), positive integers up to {MAX_SIDE}'
 
 
 class EventError(ValueError):
     """Events or a file of events cannot be what they claim; the message names file and field."""
+
+
+def is_size(size: object) -> bool:
+    """Whether something is a height and width in pixels."""
+    return (
+        isinstance(size, (tuple, list))
+        and len(size) == 2
+        and all(isinstance(n, Integral) and not isinstance(n, bool) for n in size)
+        and all(1 <= n <= MAX_SIDE for n in size)
+    )
+
+
+def check_size(size: tuple[int, int], key: str) -> None:
+    """Checks a height and width.
+
+    Raises:
+        ValueError: They are none; the message names the key.
+    """
+    if not is_size(size):
+        raise ValueError(f'{key}={size!r}: expected {SIZE_WORDS}')
 
 
 @dataclass(frozen=True)
@@ -46,9 +70,14 @@ class Events:
             source (str): File or data set, for the message.
 
         Raises:
-            EventError: No events at all, columns of unequal length or no integers, a polarity
-                other than 0 and 1, a time that runs backwards, a pixel off the sensor.
+            EventError: The sensor has no size, there are no events at all, columns of unequal
+                length or no integers, a polarity other than 0 and 1, a time that runs backwards
+                or does not fit 64 bits, a pixel off the sensor.
         """
+        if not is_size(self.sensor_size):
+            raise EventError(
+                f'{source}: field sensor_size: {self.sensor_size!r}: expected {SIZE_WORDS}'
+            )
         columns = {name: getattr(self, name) for name in 'txyp'}
         for name, column in columns.items():
             if column.ndim != 1 or column.dtype.kind not in 'iub' or len(column) != len(self.t):
@@ -65,6 +94,8 @@ class Events:
                 f'{source}: field t: {self.t[i + 1]} us at event {i + 1} follows {self.t[i]} us: '
                 'expected times that never decrease'
             )
+        if int(self.t[-1]) >= 2**63:
+            raise EventError(f'{source}: field t: {self.t[-1]} us: expected less than 2^63 us')
         height, width = self.sensor_size
         for name, limit in (('p', 2), ('x', width), ('y', height)):
             column = columns[name]

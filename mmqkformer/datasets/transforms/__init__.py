@@ -1,12 +1,14 @@
 """Transforms of samples; those for event frames exist where mmpretrain is installed."""
 
 from ...version import has_mmpretrain
+from .draw_erasing import DrawErasing
 from .events_to_frames import EventsToFrames, EventTimeJitter, EventTimeReversal
 from .load_events import LoadEvents
 from .load_image import LoadVerifiedImage
 from .seed_sample import SeedSample
 
 __all__ = [
+    'DrawErasing',
     'EventTimeJitter',
     'EventTimeReversal',
     'EventsToFrames',

@@ -6,6 +6,8 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 from torchvision.transforms.v2 import functional as F
 
+from ...checks import check_list, check_number, check_str
+
 _BINS = 31  # strengths, evenly from minus to plus the largest
 
 
@@ -22,13 +24,8 @@ class EventFlip(BaseTransform):
     """
 
     def __init__(self, prob: float = 0.5, direction: str = 'horizontal') -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f'EventFlip.prob={prob!r}: expected 0 to 1')
-        if direction not in ('horizontal', 'vertical'):
-            raise ValueError(
-                f"EventFlip.direction={direction!r}: expected 'horizontal' or 'vertical'"
-            )
-        self.prob = prob
+        self.prob = check_number('EventFlip.prob', prob, low=0, high=1)
+        check_str('EventFlip.direction', direction, ('horizontal', 'vertical'))
         self.axis = -1 if direction == 'horizontal' else -2
 
     def transform(self, results: dict) -> dict:
@@ -68,9 +65,9 @@ class EventAugment(BaseTransform):
         cutout: tuple[float, float] = (0.001, 0.11),
     ) -> None:
         for name, value in (('shear', shear), ('translate', translate), ('rotate', rotate)):
-            if not 0 <= value < np.inf:
-                raise ValueError(f'EventAugment.{name}={value!r}: expected 0 or more')
-        if len(cutout) != 2 or not 0 < cutout[0] <= cutout[1] <= 1:
+            check_number(f'EventAugment.{name}', value, low=0)
+        check_list('EventAugment.cutout', cutout, check_number, length=2, high=1, above=0)
+        if cutout[0] > cutout[1]:
             raise ValueError(
                 f'EventAugment.cutout={cutout!r}: expected (least, largest) share of the area'
             )

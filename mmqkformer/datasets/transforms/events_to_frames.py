@@ -6,6 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
+from ...checks import check_number
 from ..events import Events
 from ..events.frames import check_frames, events_to_frames
 
@@ -63,9 +64,7 @@ class EventTimeJitter(BaseTransform):
     """
 
     def __init__(self, std_us: float) -> None:
-        if not 0 <= std_us < np.inf:
-            raise ValueError(f'EventTimeJitter.std_us={std_us!r}: expected 0 or more')
-        self.std_us = std_us
+        self.std_us = check_number('EventTimeJitter.std_us', std_us, low=0)
 
     def transform(self, results: dict) -> dict:
         """Changes ``events``."""
@@ -91,9 +90,7 @@ class EventTimeReversal(BaseTransform):
     """
 
     def __init__(self, prob: float = 0.5) -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f'EventTimeReversal.prob={prob!r}: expected 0 to 1')
-        self.prob = prob
+        self.prob = check_number('EventTimeReversal.prob', prob, low=0, high=1)
 
     def transform(self, results: dict) -> dict:
         """Changes ``events``."""

@@ -8,8 +8,8 @@ from mmengine.registry import TRANSFORMS
 
 from ..events import Events
 from ..events.files import read_events
-from ..events.frames import check_size
 from ..events.store import EventStore
+from ..events.stream import check_size
 
 # Opened once in each process
 _open_store = functools.lru_cache(maxsize=16)(EventStore)
@@ -25,21 +25,26 @@ class LoadEvents(BaseTransform):
     Args:
         sensor_size (Sequence[int]): Height and width of the sensor of ``events_path``. Defaults to
             128 x 128.
+        verify (bool): Whether the first reading of a recording of a store, in every process,
+            compares its checksum. Defaults to True.
 
     Raises:
-        EventError: The recording cannot be read.
-        ValueError: ``sensor_size`` is no height and width.
+        EventError: The recording cannot be read or is damaged.
+        ValueError: ``sensor_size`` is no height and width, or ``verify`` neither True nor False.
         KeyError: The sample brings none of them.
     """
 
-    def __init__(self, sensor_size: Sequence[int] = (128, 128)) -> None:
+    def __init__(self, sensor_size: Sequence[int] = (128, 128), verify: bool = True) -> None:
         check_size(sensor_size, 'LoadEvents.sensor_size')
+        if not isinstance(verify, bool):
+            raise ValueError(f'LoadEvents.verify={verify!r}: expected True or False')
         self.sensor_size = tuple(sensor_size)
+        self.verify = verify
 
     def transform(self, results: dict) -> dict:
         """Reads the events."""
         if 'store' in results:
-            store = _open_store(results['store'])
+            store = _open_store(results['store'], self.verify)
             events = store[results['recording']]
             source = f'{results["store"]}: {store.recordings[results["recording"]].file}'
         elif 'events_path' in results:

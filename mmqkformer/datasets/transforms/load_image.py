@@ -7,6 +7,8 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS
 
+from ...checks import check_str
+
 
 class CorruptImageError(OSError):
     """An image file cannot be decoded, or not to its end."""
@@ -34,10 +36,8 @@ class LoadVerifiedImage(LoadImageFromFile):
                 f'LoadVerifiedImage.imdecode_backend={kwargs["imdecode_backend"]!r}: expected '
                 "'pillow', the one that notices truncated files"
             )
-        if on_error not in ('raise', 'skip'):
-            raise ValueError(f"LoadVerifiedImage.on_error={on_error!r}: expected 'raise' or 'skip'")
         super().__init__(**kwargs)
-        self.on_error = on_error
+        self.on_error = check_str('LoadVerifiedImage.on_error', on_error, ('raise', 'skip'))
         self.skipped = multiprocessing.Value('q', 0)  # one count for all workers
 
     def __deepcopy__(self, memo: dict) -> 'LoadVerifiedImage':

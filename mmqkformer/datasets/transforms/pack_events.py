@@ -7,6 +7,8 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 from mmpretrain.structures import DataSample
 
+from ...checks import check_list, check_str
+
 
 @TRANSFORMS.register_module()
 class PackEvents(BaseTransform):
@@ -21,7 +23,7 @@ class PackEvents(BaseTransform):
         self,
         meta_keys: Sequence[str] = ('sample_idx', 'events_source', 'ori_shape', 'img_shape'),
     ) -> None:
-        self.meta_keys = tuple(meta_keys)
+        self.meta_keys = tuple(check_list('PackEvents.meta_keys', meta_keys, check_str))
 
     def transform(self, results: dict) -> dict:
         """Packs the sample."""

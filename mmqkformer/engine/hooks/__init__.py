@@ -7,6 +7,7 @@ from .iteration_seed import IterationSeedHook
 from .non_finite_loss import NonFiniteLossError, NonFiniteLossHook
 from .optim_step_ema import OptimStepEMAHook
 from .plain_checkpoint import PlainCheckpointHook
+from .preemption import PreemptedError, PreemptionHook
 from .sync_statistics import SyncStatisticsHook
 from .validation_loss import ValidationLossHook
 
@@ -19,6 +20,8 @@ __all__ = [
     'NonFiniteLossHook',
     'OptimStepEMAHook',
     'PlainCheckpointHook',
+    'PreemptedError',
+    'PreemptionHook',
     'SyncStatisticsHook',
     'ValidationLossHook',
 ]

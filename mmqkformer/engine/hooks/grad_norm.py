@@ -34,6 +34,9 @@ class GradNormHook(Hook):
                 clip(parameters, **kwargs)
 
         wrapper.clip_func = measure
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Forgets the norm of an iteration that the run went back from."""
         self._norm = None
 
     def after_train_iter(

@@ -7,6 +7,7 @@ from mmengine.hooks import EMAHook, RuntimeInfoHook
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from ...checks import check_int, check_number
 from ..statistics import estimate_statistics
 
 
@@ -28,24 +29,37 @@ class OptimStepEMAHook(EMAHook):
     both.
 
     Args:
+        momentum (float | None): Weight of the new weights, above 0 and below 1. Defaults to None:
+            the average's own, 0.0002.
         num_samples (int): Training samples that the statistics are estimated on, in all processes
             together; at most the data set's. 0: none are, the average has the raw weights'
             statistics. Defaults to 8192.
-        **kwargs: Arguments of ``EMAHook`` and of the average. With ``update_buffers=True`` the
-            statistics are averaged as the weights are, and not estimated.
+        begin_iter (int): Iteration to begin with. Defaults to 0.
+        begin_epoch (int): Epoch to begin with, instead. Defaults to 0.
+        **kwargs: Further arguments of ``EMAHook`` and of the average. With ``update_buffers=True``
+            the statistics are averaged as the weights are, and not estimated.
 
     Raises:
-        ValueError: ``num_samples`` is no integer from 0 on.
+        ValueError: A value is out of range.
     """
 
-    def __init__(self, num_samples: int = 8192, **kwargs) -> None:
-        super().__init__(**kwargs)
-        if not isinstance(num_samples, int) or isinstance(num_samples, bool) or num_samples < 0:
-            raise ValueError(
-                f'OptimStepEMAHook.num_samples={num_samples!r}: expected a number of training '
-                'samples, 0 for none'
-            )
-        self.num_samples = num_samples
+    def __init__(
+        self,
+        momentum: float | None = None,
+        num_samples: int = 8192,
+        begin_iter: int = 0,
+        begin_epoch: int = 0,
+        **kwargs,
+    ) -> None:
+        if momentum is not None:
+            check_number('OptimStepEMAHook.momentum', momentum, above=0, below=1)
+            kwargs.update(momentum=momentum)
+        super().__init__(
+            begin_iter=check_int('OptimStepEMAHook.begin_iter', begin_iter),
+            begin_epoch=check_int('OptimStepEMAHook.begin_epoch', begin_epoch),
+            **kwargs,
+        )
+        self.num_samples = check_int('OptimStepEMAHook.num_samples', num_samples)
         self._in_training = False
         self._settled = False
 

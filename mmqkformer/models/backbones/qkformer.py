@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...checks import check_bool, check_list
 from ...layers import SpikingBlock, checkpointed, firing_rates
 from ...neurons import SpikingNeuron
 from ..spikes import SpikeFeatures
@@ -111,7 +112,8 @@ class QKFormer(BaseModule):
         self.time_steps = time_steps
         self.in_channels = in_channels
         self.out = out
-        self.norm_eval = norm_eval
+        self.norm_eval = check_bool('norm_eval', norm_eval)
+        check_bool('release_batch_leak', release_batch_leak)
         depths = [self._check_stage(i, stage)['depth'] for i, stage in enumerate(stages)]
         last = max(sum(depths) - 1, 1)
         drop_paths = iter([drop_path_rate * i / last for i in range(sum(depths))])
@@ -119,9 +121,8 @@ class QKFormer(BaseModule):
         if not -1 <= frozen_stages <= len(stages):
             raise ValueError(f'frozen_stages={frozen_stages!r}: expected -1 to {len(stages)}')
         self.frozen_stages = frozen_stages
-        recompute = [with_cp] * len(stages) if isinstance(with_cp, bool) else list(with_cp)
-        if len(recompute) != len(stages):
-            raise ValueError(f'with_cp={with_cp!r}: expected a bool or one for each stage')
+        with_cp = [with_cp] * len(stages) if isinstance(with_cp, bool) else with_cp
+        recompute = check_list('with_cp', with_cp, check_bool, length=len(stages))
         # A stage that nobody asked for would hold parameters without gradient.
         stages = stages[: max(self.out_indices) + 1]
         self.depths = depths[: len(stages)]

@@ -6,6 +6,8 @@ import torch
 from mmengine.registry import MODELS
 from mmpretrain.models import ClsDataPreprocessor
 
+from ...checks import check_bool, check_dict, check_int
+
 
 @MODELS.register_module()
 class EventDataPreprocessor(ClsDataPreprocessor):
@@ -32,13 +34,19 @@ class EventDataPreprocessor(ClsDataPreprocessor):
         batch_augments: dict | None = None,
         to_rgb: bool = False,
     ) -> None:
-        if to_rgb:
+        if check_bool('data_preprocessor.to_rgb', to_rgb):
             raise ValueError(
                 f'data_preprocessor.to_rgb={to_rgb!r}: expected False, the two channels of event '
                 'frames are polarities'
             )
+        if num_classes is not None:
+            check_int('data_preprocessor.num_classes', num_classes, 1)
+        if batch_augments is not None:
+            check_dict('data_preprocessor.batch_augments', batch_augments)
         super().__init__(
-            num_classes=num_classes, to_onehot=to_onehot, batch_augments=batch_augments
+            num_classes=num_classes,
+            to_onehot=check_bool('data_preprocessor.to_onehot', to_onehot),
+            batch_augments=batch_augments,
         )
 
     def forward(self, data: dict, training: bool = False) -> dict:

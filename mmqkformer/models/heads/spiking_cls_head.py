@@ -7,6 +7,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...checks import check_bool
 from ...layers.time import firing_rates, wide_dtype
 
 
@@ -68,7 +69,8 @@ class SpikingClsHead(ClsHead):
         self.loss_on = loss_on
         self.mse_weight = mse_weight
         self.mse_target = mse_target
-        self.log_accuracy = cal_acc  # mmpretrain's own refuses mixed labels
+        # mmpretrain's own refuses mixed labels
+        self.log_accuracy = check_bool('head.cal_acc', cal_acc)
         self.fc = nn.Linear(in_channels, num_classes)
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:

@@ -28,7 +28,8 @@ PIPELINE = [
 
 
 def build(kind, root, **kwargs):
-    return DATASETS.build(dict(type=kind, data_root=str(root), pipeline=PIPELINE, **kwargs))
+    kwargs = dict(pipeline=PIPELINE, sensor_size=(12, 9)) | kwargs
+    return DATASETS.build(dict(type=kind, data_root=str(root), **kwargs))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,20 @@ def test_a_store_of_another_data_set_is_refused(tmp_path):
     write_store(tmp_path / 'train', GESTURES, [0])
     with pytest.raises(EventError, match=r'field classes: .*the classes of CIFAR10DVS'):
         build('CIFAR10DVS', tmp_path)
+
+
+def test_a_store_of_another_sensor_is_refused(tmp_path):
+    """As after a preparation with the --sensor-size of another camera."""
+    write_store(tmp_path / 'train', CIFAR10, [0], size=(260, 346))
+    message = r'meta\.json: field sensor_size: \(260, 346\): expected \(128, 128\).*--sensor-size'
+    with pytest.raises(EventError, match=message):
+        build('CIFAR10DVS', tmp_path, sensor_size=None)
+    write_store(tmp_path / 'test', GESTURES, [0])
+    with pytest.raises(EventError, match=r'\(12, 9\): expected \(9, 12\)'):
+        build('DVS128Gesture', tmp_path, split='test', sensor_size=[9, 12])
+    assert len(build('EventDataset', tmp_path, split='test', sensor_size=None)) == 1
+    with pytest.raises(ValueError, match=r'dataset\.sensor_size=12: expected \(height, width\)'):
+        build('EventDataset', tmp_path, split='test', sensor_size=12)
 
 
 def test_a_missing_store_names_the_preparation(tmp_path):

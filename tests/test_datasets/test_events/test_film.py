@@ -1,6 +1,8 @@
 """Filmed archives have the original layouts: SpikingJelly and the preparation take them."""
 
+import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from PIL import Image
 from spikingjelly.datasets.cifar10_dvs import CIFAR10DVS
 from spikingjelly.datasets.dvs128_gesture import DVS128Gesture
 
+from mmqkformer.datasets.events import EventError
+from mmqkformer.datasets.events import film as films
 from mmqkformer.datasets.events.aedat import read_aedat
 from mmqkformer.datasets.events.camera import EventCamera
 from mmqkformer.datasets.events.classes import CIFAR10, GESTURES
@@ -87,6 +91,14 @@ def test_a_broken_run_keeps_what_is_there(tmp_path):
     paths[0].write_bytes(b'kept')
     film_images(images, paths, camera, workers=2)
     assert [path.read_bytes() for path in paths] == [b'kept', *whole[1:]]
+
+
+def test_a_film_whose_process_died_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(films, 'film_image', lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    images = [np.zeros((8, 8), np.uint8)] * 2
+    with pytest.raises(EventError, match=r'0\.aedat: the process that filmed it died'):
+        film_images(images, [tmp_path / f'{i}.aedat' for i in range(2)], EventCamera((20, 20)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_gestures_have_the_archives_layout(tmp_path):

@@ -1,5 +1,6 @@
 """The preparation commands on archives of the original layouts."""
 
+import csv
 import io
 import os
 import runpy
@@ -18,8 +19,10 @@ from spikingjelly.datasets.cifar10_dvs import CIFAR10DVS
 from spikingjelly.datasets.dvs128_gesture import DVS128Gesture
 
 from mmqkformer.datasets.events import EventError, Events
+from mmqkformer.datasets.events import prepare as preparation
 from mmqkformer.datasets.events.archives import read_windows
 from mmqkformer.datasets.events.classes import CIFAR10, GESTURES
+from mmqkformer.datasets.events.files import read_events
 from mmqkformer.datasets.events.film import pack_tar, pack_zips
 from mmqkformer.datasets.events.splits import released_split, stratified_split, write_list
 from mmqkformer.datasets.events.store import EventStore
@@ -212,7 +215,8 @@ def test_a_repaired_archive_goes_on_where_it_stopped(damaged, cifar10dvs, prepar
         assert contents(tmp_path / 'out' / split) == contents(tmp_path / 'whole' / split)
 
 
-def test_a_killed_preparation_goes_on_to_the_same_bytes(cifar10dvs, prepare, tmp_path):
+@pytest.mark.parametrize('kills', [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_killed_preparation_goes_on_to_the_same_bytes(cifar10dvs, prepare, tmp_path, kills):
     """SIGKILL while the store grows."""
     prepare('prepare_cifar10dvs.py', cifar10dvs, tmp_path / 'whole')
     slow = (
@@ -228,23 +232,131 @@ def test_a_killed_preparation_goes_on_to_the_same_bytes(cifar10dvs, prepare, tmp
         'runpy.run_path(sys.argv[0], run_name="__main__")\n'
     )
     arguments = [str(TOOLS / 'prepare_cifar10dvs.py'), cifar10dvs, tmp_path / 'out']
-    process = subprocess.Popen(
-        [sys.executable, '-c', slow, *arguments, '--workers', '1'],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=ROOT,
-    )
     journal = tmp_path / 'out' / '.train.part' / 'journal.jsonl'
-    while not (journal.exists() and journal.read_bytes().count(b'\n') >= 5):
-        assert process.poll() is None
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done = journal.read_bytes().count(b'\n')
-    assert 5 <= done < 110
+    done = 0
+    for _ in range(kills):
+        process = subprocess.Popen(
+            [sys.executable, '-c', slow, *arguments, '--workers', '2'],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+        )
+        while not (journal.exists() and journal.read_bytes().count(b'\n') >= done + 5):
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        before, done = done, journal.read_bytes().count(b'\n')
+        assert before + 5 <= done < 110
     prepare('prepare_cifar10dvs.py', cifar10dvs, tmp_path / 'out', '--workers', '2')
     for split in ('train', 'test'):
         assert contents(tmp_path / 'out' / split) == contents(tmp_path / 'whole' / split)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Eight good recordings of one's own, all to train, and one to test."""
+    for split, count in (('train', 8), ('test', 1)):
+        folder = tmp_path / 'own' / split / 'a'
+        folder.mkdir(parents=True)
+        for i in range(count):
+            events = random_events(30 + i, SIZE, seed=i)
+            np.savez(folder / f'{i}.npz', **{name: getattr(events, name) for name in 'txyp'})
+    return tmp_path / 'own'
+
+
+@pytest.fixture
+def deadly(monkeypatch):
+    """Reading the third recording kills the process, as the system does when memory is short."""
+
+    def read(path, sensor_size):
+        if Path(path).name == '3.npz':
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read_events(path, sensor_size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, 'read_events', read)
+        yield patch
+
+
+@pytest.mark.parametrize('workers', [1, 3])
+def test_a_file_that_kills_its_process_stops_the_run_by_name(
+    own, prepare, deadly, tmp_path, workers
+):
+    arguments = (own, tmp_path / 'out', '--workers', workers)
+    with pytest.raises(SystemExit, match=r'error: a/3\.npz: the process.*died.* .--skip-bad'):
+        prepare('prepare_events.py', *arguments)
+    journal = tmp_path / 'out' / '.train.part' / 'journal.jsonl'
+    assert journal.read_bytes().count(b'\n') == 3  # what was read before stays
+    deadly.undo()
+    prepare('prepare_events.py', *arguments)
+    prepare('prepare_events.py', own, tmp_path / 'whole')
+    for split in ('train', 'test'):
+        assert contents(tmp_path / 'out' / split) == contents(tmp_path / 'whole' / split)
+
+
+@pytest.mark.parametrize('workers', [1, 3])
+def test_a_file_that_kills_its_process_is_skipped(own, prepare, deadly, tmp_path, workers):
+    prepare('prepare_events.py', own, tmp_path / 'out', '--workers', workers, '--skip-bad')
+    store = EventStore(tmp_path / 'out' / 'train')
+    assert [row.file for row in store.recordings] == [f'a/{i}.npz' for i in range(8) if i != 3]
+    rows = (tmp_path / 'out' / 'train' / 'skipped.csv').read_text().splitlines()
+    assert len(rows) == 2
+    assert rows[1].startswith('a/3.npz,')
+
+
+def test_files_that_are_bad_in_any_way_are_skipped(own, prepare, tmp_path):
+    folder = own / 'train' / 'a'
+    good = (folder / '0.npz').read_bytes()
+    (folder / 'cut.npz').write_bytes(good[:-30])
+    (folder / 'empty.npz').touch()
+    (folder / 'folder.npz').mkdir()
+    (folder / 'loop.npz').symlink_to('loop.npz')
+    (folder / 'text.npz').write_text('no archive')
+    np.savez_compressed(folder / 'objects.npz', **dict.fromkeys('txyp', np.array([print] * 3)))
+    for method in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        with (
+            zipfile.ZipFile(folder / '0.npz') as plain,
+            zipfile.ZipFile(folder / f'method{method}.npz', 'w', method) as packed,
+        ):
+            for name in plain.namelist():
+                packed.writestr(name, plain.read(name))
+    encrypted = bytearray(good)
+    for mark, place in ((b'PK\x03\x04', 6), (b'PK\x01\x02', 8)):
+        encrypted[good.find(mark) + place] |= 1
+    (folder / 'encrypted.npz').write_bytes(encrypted)
+    events = random_events(300, SIZE)
+    np.savez_compressed(folder / 'damaged.npz', **{n: getattr(events, n) for n in 'txyp'})
+    damaged = bytearray((folder / 'damaged.npz').read_bytes())
+    damaged[60:160] = bytes(100)
+    (folder / 'damaged.npz').write_bytes(damaged)
+    bad = {path.name for path in folder.iterdir() if not path.stem.isdecimal()}
+    assert len(bad) == 10
+    prepare('prepare_events.py', own, tmp_path / 'out', '--skip-bad')
+    assert len(EventStore(tmp_path / 'out' / 'train')) == 8
+    with open(tmp_path / 'out' / 'train' / 'skipped.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert {row['file'] for row in rows} == {f'a/{name}' for name in bad}
+    assert all(row['file'] in row['reason'] for row in rows)
+
+
+def too_large():
+    raise MemoryError
+
+
+def test_a_file_that_is_too_large_for_the_memory_is_named(tmp_path):
+    meta = dict(sensor_size=SIZE, classes=['a'])
+    with pytest.raises(EventError, match=r'^a/1\.npz: cannot be read: MemoryError.*--skip-bad'):
+        preparation.prepare_store(tmp_path / 'a', [preparation.Job('a/1.npz', too_large)], meta)
+    with pytest.raises(EventError, match=r'a: .*surrogates not allowed: expected names in UTF-8'):
+        preparation.prepare_store(tmp_path / 'a', [preparation.Job('\udcff', too_large)], meta)
+
+
+@pytest.mark.parametrize('arguments', [('--workers', 0), ('--sensor-size', 0, 9)])
+def test_numbers_below_one_are_refused(own, prepare, tmp_path, arguments, capsys):
+    with pytest.raises(SystemExit):
+        prepare('prepare_events.py', own, tmp_path / 'out', *arguments)
+    assert f'{arguments[0]}: 0: expected an integer of at least 1' in capsys.readouterr().err
 
 
 def test_dvs128gesture_by_its_own_lists(gestures, prepare, tmp_path):
@@ -321,6 +433,10 @@ def test_what_is_missing_is_named(gestures, prepare, tmp_path, name, message):
         ('1,5,5\n', 'line 2: field endTime_usec: 5: expected more than startTime_usec=5'),
         ('1,x,5\n', "line 2: field startTime_usec: 'x': expected a number"),
         ('1,4\n', 'line 2: field endTime_usec: None: expected a number'),
+        ('1,2,' + '9' * 5000, 'line 2: field endTime_usec: .*: expected a number'),
+        ('1,2,9223372036854775808', 'line 2: field endTime_usec: .*: expected a number'),
+        ('1,2,\u0663', 'line 2: field endTime_usec: .*: expected a number'),
+        ('1,2,' + '"' + 'a' * 200_000 + '"', 'the labels cannot be read: .*field larger'),
     ],
 )
 def test_bad_labels_are_told_by_line_and_field(tmp_path, rows, message):
@@ -328,6 +444,15 @@ def test_bad_labels_are_told_by_line_and_field(tmp_path, rows, message):
     path.write_text('class,startTime_usec,endTime_usec\n' + rows)
     with pytest.raises(EventError, match=rf'labels\.csv: {message}'):
         read_windows(path)
+
+
+@pytest.mark.parametrize(
+    'listed', [b'../user01_led.aedat', b'/etc/passwd', b'user01_led.csv', b'\xff\xfe.aedat', b'']
+)
+def test_a_list_of_trials_has_names_of_recordings(gestures, prepare, tmp_path, listed):
+    (gestures / 'DvsGesture' / 'trials_to_test.txt').write_bytes(listed)
+    with pytest.raises(SystemExit, match=r'error: .*trials_to_test\.txt: '):
+        prepare('prepare_dvs128gesture.py', gestures, tmp_path / 'out')
 
 
 def test_a_window_without_events_is_named(gestures, prepare, tmp_path):

@@ -188,6 +188,17 @@ def change_manifest(old, new):
         (change_meta(format='other'), r"meta\.json: field format: expected 'mmqkformer"),
         (change_meta(layout=0), r'field layout: 0: expected 1: remove the store and prepare it'),
         (change_meta(classes=None), 'field classes: None: expected a list'),
+        (change_meta(classes=['a', 2]), r"field classes: \['a', 2\]: expected a list of names"),
+        (change_meta(sensor_size=[12]), r'json: field sensor_size: \[12\]: expected \(height'),
+        (change_meta(sensor_size=[12, 0]), r'field sensor_size: \[12, 0\]: expected \(height'),
+        (change_meta(sensor_size=[12, '9']), r"field sensor_size: \[12, '9'\]: expected \(height"),
+        (change_meta(sensor_size=[12, 1e999]), r'field sensor_size: \[12, inf\]: expected'),
+        (
+            lambda store: (store / 'meta.json').write_text('[' * 10**5),
+            r'meta\.json: cannot be read',
+        ),
+        (lambda store: (store / 'events.bin').unlink(), r'events\.bin: cannot be read'),
+        (lambda store: (store / 'manifest.csv').write_bytes(b'\xff'), r'manifest\.csv: cannot be'),
         (lambda store: (store / 'manifest.csv').unlink(), r'manifest\.csv: cannot be read'),
         (change_manifest('num_events', 'count'), r'manifest\.csv: cannot be read'),
         (change_manifest('b/1,1,', 'b/1,2,'), r'b/1: field label: 2: expected 0 to 1'),
@@ -204,9 +215,120 @@ def test_damage_is_told_by_file_and_field(store, damage, message):
         EventStore(store)
 
 
-def test_changed_events_are_found_by_their_checksum(store):
+def swap(first, second):
+    """Changes two texts of the manifest for each other."""
+
+    def change(store):
+        text = (store / 'manifest.csv').read_text()
+        assert first in text
+        assert second in text
+        parts = (part.replace(second, first) for part in text.split(first))
+        (store / 'manifest.csv').write_text(second.join(parts))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        swap('a/2,0,', 'b/1,1,'),
+        change_manifest('a/2,0,', 'a/2,1,'),
+        change_meta(sensor_size=[12, 10]),
+        change_meta(classes=['b', 'a']),
+        change_meta(checksum='0'),
+        change_meta(checksum=None),
+    ],
+)
+def test_changed_labels_names_and_sensors_are_seen_at_opening(store, change):
+    change(store)
+    with pytest.raises(EventError, match=r'meta\.json: field checksum: .*prepare the store again'):
+        EventStore(store)
+
+
+def described(store):
+    read = EventStore(store)
+    return read.sensor_size, read.classes, read.recordings
+
+
+@pytest.mark.parametrize('name', ['meta.json', 'manifest.csv'])
+def test_any_changed_byte_of_the_description_is_seen_or_says_the_same(store, name):
+    expected, content = described(store), (store / name).read_bytes()
+    refused = 0
+    for i in range(len(content)):
+        for value in (0x31, content[i] ^ 1):
+            (store / name).write_bytes(content[:i] + bytes([value]) + content[i + 1 :])
+            try:
+                assert described(store) == expected
+            except EventError:
+                refused += 1
+    assert refused > 1.5 * len(content)
+
+
+def without_checksum(store):
+    """As the version before wrote it."""
+    meta = json.loads((store / 'meta.json').read_text())
+    del meta['checksum']
+    (store / 'meta.json').write_text(json.dumps(meta, indent=1) + '\n')
+
+
+def test_stores_without_a_checksum_of_their_manifest_open(store):
+    expected = described(store)
+    without_checksum(store)
+    assert described(store) == expected
+    EventStore(store).verify()
+    assert StoreWriter(store, META, FILES).finished
+
+
+def flip(store, place):
     content = bytearray((store / 'events.bin').read_bytes())
-    content[-10] ^= 1
+    content[place] ^= 1
     (store / 'events.bin').write_bytes(content)
+
+
+def test_changed_events_are_found_by_their_checksum(store):
+    flip(store, -10)
     with pytest.raises(EventError, match='b/2: field checksum: '):
         EventStore(store).verify()
+
+
+def test_changed_events_are_seen_at_their_first_use(store):
+    read = EventStore(store)
+    whole = [read[i] for i in (0, 1)]
+    flip(store, read.recordings[2].offset + 5)
+    for opened in (EventStore(store), pickle.loads(pickle.dumps(read))):
+        assert all(same(opened[i], whole[i]) for i in (0, 1))
+        for _ in range(2):
+            with pytest.raises(EventError, match=r'train: b/1: field checksum: .*: expected '):
+                opened[2]
+    assert len(EventStore(store, verify=False)[2]) == 7
+
+
+def test_each_recording_is_verified_once(store, monkeypatch):
+    read, verified = EventStore(store), []
+    verify = EventStore.verify_recording
+    monkeypatch.setattr(
+        EventStore, 'verify_recording', lambda self, i: verified.append(i) or verify(self, i)
+    )
+    for i in (1, 3, 1, 1, 0, 3):
+        read[i]
+    assert verified == [1, 3, 0]
+
+
+def test_a_sensor_without_the_events_pixels_is_seen_at_their_first_use(store):
+    """In a store that has no checksum of its description, which would tell."""
+    without_checksum(store)
+    change_meta(sensor_size=[12, 4])(store)
+    message = r'b/2: field x: \d at event \d+: expected 0 to 3 .sensor of height 12, width 4'
+    with pytest.raises(EventError, match=message):
+        EventStore(store)[3]
+    with pytest.raises(EventError, match=r'train: .*: field x: '):
+        EventStore(store).verify()
+
+
+@pytest.mark.parametrize('line', [b'{}\n', b'5\n', b'{"recordings": [{}], "skipped": []}\n'])
+def test_a_damaged_journal_is_named(tmp_path, line):
+    write(tmp_path / 'train', stop=2)
+    journal = tmp_path / '.train.part' / 'journal.jsonl'
+    journal.write_bytes(line + journal.read_bytes())
+    with pytest.raises(EventError, match=r'journal\.jsonl: cannot be read: .*remove the folder'):
+        StoreWriter(tmp_path / 'train', META, FILES)

@@ -34,6 +34,22 @@ def test_events_of_a_store_are_loaded(tmp_path):
     assert results['ori_shape'] == (12, 9)
 
 
+def test_damaged_events_of_a_store_are_told_unless_asked_not_to(tmp_path):
+    events = random_events(30)
+    writer = StoreWriter(tmp_path / 'train', dict(sensor_size=[12, 9], classes=['a']), ['f'])
+    writer.add([('f', 0, len(events), events.duration, encode(events, 'f'))])
+    writer.finish()
+    content = bytearray((tmp_path / 'train' / 'events.bin').read_bytes())
+    content[-5] ^= 1  # a polarity
+    (tmp_path / 'train' / 'events.bin').write_bytes(content)
+    sample = dict(store=str(tmp_path / 'train'), recording=0)
+    with pytest.raises(EventError, match='train: f: field checksum'):
+        build('LoadEvents')(dict(sample))
+    assert len(build('LoadEvents', verify=False)(dict(sample))['events']) == 30
+    with pytest.raises(ValueError, match=r"LoadEvents\.verify='False': expected True or False"):
+        build('LoadEvents', verify='False')
+
+
 def test_events_of_a_file_are_loaded(tmp_path):
     events = random_events(30)
     write_aedat2(tmp_path / 'a.aedat', events)
