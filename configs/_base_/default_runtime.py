@@ -11,12 +11,20 @@ default_hooks = dict(
     checkpoint=dict(
         type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2, save_best='accuracy/top1'
     ),
+    # What is saved is what all processes validate
+    sync_statistics=dict(type='SyncStatisticsHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),
     # A resumed run ends with the weights of the unbroken one
     iteration_seed=dict(type='IterationSeedHook'),
     non_finite_loss=dict(type='NonFiniteLossHook'),
     preemption=dict(type='PreemptionHook'),
+    # Logs: docs/logs.md
+    grad_norm=dict(type='GradNormHook'),
+    epoch_log=dict(type='EpochLogHook'),
+    validation_loss=dict(type='ValidationLossHook'),
 )
+# train/loss is a mean over the last 10 iterations; val/loss is none over 10 epochs
+log_processor = dict(log_with_hierarchy=True, mean_pattern=r'^(?!val/).*(loss|time|grad_norm).*')
 randomness = dict(seed=0, deterministic=False)
 
 env_cfg = dict(

@@ -15,6 +15,8 @@ default_hooks = dict(
         max_keep_ckpts=2,
         save_best='mIoU',
     ),
+    # What is saved is what all processes validate
+    sync_statistics=dict(type='SyncStatisticsHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),
     iteration_seed=dict(type='IterationSeedHook'),
     non_finite_loss=dict(type='NonFiniteLossHook'),

@@ -5,3 +5,5 @@ _base_ = [
     '../_base_/schedules/imagenet_ema.py',
     '../_base_/default_runtime.py',
 ]
+
+default_hooks = dict(checkpoint=dict(save_best='accuracy_ema/top1'))

@@ -34,3 +34,4 @@ model = dict(
 param_scheduler = dict(warmup_epochs=1, max_epochs=20)
 train_cfg = dict(max_epochs=20)
 auto_scale_lr = dict(base_batch_size=32)
+default_hooks = dict(checkpoint=dict(save_best='accuracy_ema/top1'))

@@ -28,4 +28,4 @@ model = dict(
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
     ),
 )
-default_hooks = dict(logger=dict(interval=19))
+default_hooks = dict(logger=dict(interval=19), checkpoint=dict(save_best='accuracy_ema/top1'))

@@ -1,12 +1,14 @@
 """Seeds as functions of what is computed, not of what was computed before."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 # What is drawn: without them, iteration 5 and sample 5 of an epoch would draw the same numbers
-ITERATIONS, SAMPLES = 1, 2
+ITERATIONS, SAMPLES, STATISTICS = 1, 2, 3
 
 
 def seed_everything(*key: int) -> None:
@@ -14,10 +16,28 @@ def seed_everything(*key: int) -> None:
 
     Args:
         *key (int): Non-negative numbers, the first of which says what is drawn
-            (:data:`ITERATIONS` or :data:`SAMPLES`); e.g. then seed, epoch and index. Different
-            tuples of one length give independent streams.
+            (:data:`ITERATIONS`, :data:`SAMPLES`, :data:`STATISTICS`); e.g. then seed, epoch and
+            index. Different tuples of one length give independent streams.
     """
     state = np.random.SeedSequence(key).generate_state(3)
     random.seed(int(state[0]))
     np.random.seed(state[1])
     torch.manual_seed(int(state[2]))
+
+
+@contextmanager
+def seeded(*key: int) -> Iterator[None]:
+    """Seeds the generators for a while; what they would have drawn before, they draw after.
+
+    Args:
+        *key (int): As for :func:`seed_everything`.
+    """
+    states = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        seed_everything(*key)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])

@@ -2,6 +2,8 @@
 
 from .hooks import (
     AtomicCheckpointHook,
+    EpochLogHook,
+    GradNormHook,
     IterationSeedHook,
     NonFiniteLossError,
     NonFiniteLossHook,
@@ -10,8 +12,11 @@ from .hooks import (
     PlainCheckpointHook,
     PreemptedError,
     PreemptionHook,
+    SyncStatisticsHook,
+    ValidationLossHook,
 )
 from .loops import ResumableTrainLoop
+from .metrics import CrossEntropy
 from .optim_constructors import StageOptimWrapperConstructor
 from .optim_wrappers import CPUAmpOptimWrapper
 from .schedulers import WarmupCosineLR
@@ -19,6 +24,9 @@ from .schedulers import WarmupCosineLR
 __all__ = [
     'AtomicCheckpointHook',
     'CPUAmpOptimWrapper',
+    'CrossEntropy',
+    'EpochLogHook',
+    'GradNormHook',
     'IterationSeedHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
@@ -29,5 +37,7 @@ __all__ = [
     'PreemptionHook',
     'ResumableTrainLoop',
     'StageOptimWrapperConstructor',
+    'SyncStatisticsHook',
+    'ValidationLossHook',
     'WarmupCosineLR',
 ]

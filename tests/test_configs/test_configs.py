@@ -216,6 +216,8 @@ def test_averages_and_leaks(name):
     main_imagenet = 'in1k' in name and 'release' not in name
     momenta = [1e-4] if main_imagenet else [0.02] if 'digits' in name else []
     assert [average.momentum for average in averages] == momenta
+    best = 'accuracy_ema/top1' if momenta else 'accuracy/top1'
+    assert cfg.default_hooks.checkpoint.save_best == best
     assert cfg.model.backbone.get('release_batch_leak', False) == ('release' in name)
     if 'release' in name:
         loader = cfg.test_dataloader

@@ -69,6 +69,26 @@ def test_an_epoch_is_trained_evaluated_saved_and_tested(path, digits_coco, tmp_p
     assert metric in runner.test()
 
 
+@pytest.mark.parametrize('path', [det, seg])
+def test_the_average_is_validated_beside_the_raw_weights(path, digits_coco, tmp_path):
+    cfg = small(path, digits_coco, tmp_path / 'run')
+    cfg.custom_hooks = [dict(type='OptimStepEMAHook', momentum=0.1, num_samples=4)]
+    raw, average = {
+        DIGITS_DET: ('coco/bbox_mAP', 'coco_ema/bbox_mAP'),
+        DIGITS_SEG: ('mIoU', 'mIoU_ema'),
+    }[path]
+    cfg.default_hooks.checkpoint.save_best = average
+    validation = scalars(train(cfg))[-1]
+    assert {raw, average} < set(validation)
+    (best,) = (tmp_path / 'run').glob('best_*.pth')
+    assert best.name == f'best_{average.replace("/", "_")}_epoch_1.pth'
+    saved = torch.load(best, weights_only=True)
+    statistics = [key for key in saved['state_dict'] if key.endswith('running_mean')]
+    assert statistics
+    for key in statistics:
+        assert not torch.equal(saved['state_dict'][key], saved['ema_state_dict'][f'module.{key}'])
+
+
 def variants():
     """Changes of a config that must leave training possible, by name."""
     yield 'amp', dict(optim_wrapper=dict(type='AmpOptimWrapper'))

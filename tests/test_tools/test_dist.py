@@ -232,3 +232,49 @@ def test_no_thread_outlives_the_process_group(make_config, tmp_path):
     counts = re.findall(r'threads (\d+) (\d+)', out)
     assert len(counts) == 2
     assert all(int(during) > 1 and after == '1' for during, after in counts)
+
+
+EVALUATORS = "[dict(type='Accuracy', topk=(1,)), dict(type='CrossEntropy')]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('average', [False, True], ids=['raw', 'average'])
+@pytest.mark.parametrize('by_epoch', [True, False], ids=['epochs', 'iterations'])
+def test_two_processes_validate_what_they_save(average, by_epoch, make_config, run_tool, tmp_path):
+    """Each has statistics of its own images; the checkpoint and the validation have one."""
+    ema = "dict(type='OptimStepEMAHook', momentum=0.3, num_samples=8), " if average else ''
+    runtime = (
+        f'custom_hooks = [{ema}',
+        "dict(type='SyncStatisticsHook'), dict(type='PlainCheckpointHook')]\n",
+        "log_processor = dict(mean_pattern='time')",  # no means over validations
+    )
+    changes = [
+        ("custom_hooks = [dict(type='PlainCheckpointHook')]", ''.join(runtime)),
+        ("dict(type='Accuracy', topk=(1,))", EVALUATORS),
+        ('lr=1e-3', 'lr=1e-2'),
+        # Statistics of the last batches, so that neurons spike and processes differ
+        ('time_steps=2', "time_steps=2, norm_cfg=dict(type='BN', momentum=0.9)"),
+    ]
+    if not by_epoch:
+        changes += [
+            (
+                "type='ResumableTrainLoop', max_epochs=2",
+                'by_epoch=False, max_iters=4, val_interval=2',
+            ),
+            ("CheckpointHook', interval=1", "CheckpointHook', by_epoch=False, interval=2"),
+            ("LoggerHook', interval=1", "LoggerHook', interval=1, log_metric_by_epoch=False"),
+        ]
+    config = make_config(*changes)
+    work_dir = config.parent / 'work_dir'
+    run('bash', TOOLS / 'dist_train.sh', config, 2, PORT=free_port())
+    (scalars,) = work_dir.rglob('scalars.json')
+    lines = [json.loads(line) for line in scalars.read_text().splitlines()]
+    validations = {line['step']: line for line in lines if 'accuracy/top1' in line}
+    assert sorted(validations) == ([1, 2] if by_epoch else [2, 4])
+    out = tmp_path / 'metrics.json'
+    for step, reported in validations.items():
+        checkpoint = work_dir / f'{"epoch" if by_epoch else "iter"}_{step}.pth'
+        run_tool('test.py', config, checkpoint, '--out', out, '--out-item', 'metrics')
+        name = 'loss_ema' if average else 'loss'
+        # The sum over samples is in another order
+        assert json.loads(out.read_text())['loss'] == pytest.approx(reported[name], rel=1e-12)

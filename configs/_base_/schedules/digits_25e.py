@@ -10,7 +10,7 @@ param_scheduler = dict(
     convert_to_iter_based=True,
 )
 # Some 475 steps are too few for the decay of 0.9999 of the large recipes
-custom_hooks = [dict(type='OptimStepEMAHook', momentum=0.02)]
+custom_hooks = [dict(type='OptimStepEMAHook', momentum=0.02, num_samples=512)]
 train_cfg = dict(type='ResumableTrainLoop', max_epochs=25, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()

@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
 from ...files import write_atomically
 from ..work_dir import POINTER, locked
+from .optim_step_ema import OptimStepEMAHook
 
 # Where the message hub, and so a checkpoint, keeps names of files
 BEST, KEPT, INTERIM = 'best_ckpt', 'keep_ckpt_ids', 'interim_ckpt'
@@ -60,6 +61,9 @@ class AtomicCheckpointHook(CheckpointHook):
     Args:
         **kwargs: Arguments of ``CheckpointHook``, for checkpoints on local disks.
 
+    The best checkpoint is that of the metric ``save_best``. With ``OptimStepEMAHook`` there are two
+    of each: ``accuracy/top1`` of the raw weights, ``accuracy_ema/top1`` of their average.
+
     Raises:
         ValueError: ``backend_args`` are given.
     """
@@ -81,11 +85,13 @@ class AtomicCheckpointHook(CheckpointHook):
         Raises:
             WorkDirInUseError: Another run writes into the work directory.
             ValueError: Checkpoints would fall into accumulation groups, or into epochs of a loop
-                that cannot resume there; the message names the keys.
+                that cannot resume there, or no average has the metric of the best one; the
+                message names the keys.
         """
         if is_main_process():
             self._lock.enter_context(locked(runner.work_dir))
         self._check_intervals(runner)
+        self._check_best(runner)
         self._adopt_files(runner)
         super().before_train(runner)
         if is_main_process():
@@ -128,6 +134,15 @@ class AtomicCheckpointHook(CheckpointHook):
                 raise ValueError(
                     f'{key}={value} iterations: expected a multiple of '
                     f'optim_wrapper.accumulative_counts={counts}'
+                )
+
+    def _check_best(self, runner: Runner) -> None:
+        averages = any(isinstance(hook, OptimStepEMAHook) for hook in runner.hooks)
+        for name in self.save_best or ():
+            if name.partition('/')[0].endswith('_ema') and not averages:
+                raise ValueError(
+                    f'default_hooks.checkpoint.save_best={name!r}: expected a metric of the raw '
+                    'weights, or OptimStepEMAHook in custom_hooks, which averages them'
                 )
 
     def _adopt_files(self, runner: Runner) -> None:
@@ -180,6 +195,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save(self, runner: Runner, name: str, meta: dict) -> None:
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        # The main process alone saves; what all have to do for it comes first
+        runner.call_hook('before_checkpoint')
         runner.save_checkpoint(
             self.out_dir,
             name,
@@ -202,6 +219,12 @@ class AtomicCheckpointHook(CheckpointHook):
         self.file_backend.remove(self.file_backend.join_path(self.out_dir, name))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        for name in self.save_best or ():
+            if name != 'auto' and name not in metrics:
+                raise ValueError(
+                    f'default_hooks.checkpoint.save_best={name!r}: expected a metric that the '
+                    f'validation reports: {", ".join(sorted(metrics))}'
+                )
         super()._save_best_checkpoint(runner, metrics)
         if is_main_process():
             self._remove_outdated()

@@ -9,6 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...checks import check_bool
 from ...layers.time import firing_rates, wide_dtype
 from ..weights import refuse_misfit
 
@@ -29,10 +30,12 @@ class SpikingClsHead(ClsHead):
             of every time step. Defaults to ``mean``.
         mse_weight (float): Weight w of TET's regularising term, in [0, 1). Defaults to 0.0.
         mse_target (float): Logit that the term pulls to. Defaults to 1.0.
+        cal_acc (bool): Whether training logs the accuracies in percent of batches whose labels are
+            classes; those of mixed labels have none. Defaults to True.
         loss (dict | None): Config of the loss. Defaults to None, mmpretrain's cross-entropy.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None, a truncated normal
             of std 0.02.
-        **kwargs: Arguments of mmpretrain's ``ClsHead``: ``topk``, ``cal_acc``.
+        **kwargs: Arguments of mmpretrain's ``ClsHead``: ``topk``.
 
     Raises:
         ValueError: A value is out of range.
@@ -45,6 +48,7 @@ class SpikingClsHead(ClsHead):
         loss_on: str = 'mean',
         mse_weight: float = 0.0,
         mse_target: float = 1.0,
+        cal_acc: bool = True,
         loss: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
         **kwargs,
@@ -68,6 +72,8 @@ class SpikingClsHead(ClsHead):
         self.loss_on = loss_on
         self.mse_weight = mse_weight
         self.mse_target = mse_target
+        # mmpretrain's own refuses mixed labels
+        self.log_accuracy = check_bool('head.cal_acc', cal_acc)
         self.fc = nn.Linear(in_channels, num_classes)
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
@@ -107,14 +113,30 @@ class SpikingClsHead(ClsHead):
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs) -> dict:
         """Losses by name; ``kwargs`` go to the loss module."""
         if self.loss_on == 'mean':
-            return super().loss(feats, data_samples, **kwargs)
-        steps = self.forward_steps(feats)
-        losses = self._get_loss(steps.flatten(0, 1), data_samples * steps.size(0), **kwargs)
-        if self.mse_weight:
-            target = torch.full_like(steps, self.mse_target)
-            losses['loss'] = losses['loss'] * (1.0 - self.mse_weight)
-            losses['loss_mse'] = F.mse_loss(steps, target) * self.mse_weight
+            logits = self(feats)
+            losses = self._get_loss(logits, data_samples, **kwargs)
+        else:
+            steps = self.forward_steps(feats)
+            logits = steps.mean(0)
+            losses = self._get_loss(steps.flatten(0, 1), data_samples * steps.size(0), **kwargs)
+            if self.mse_weight:
+                target = torch.full_like(steps, self.mse_target)
+                losses['loss'] = losses['loss'] * (1.0 - self.mse_weight)
+                losses['loss_mse'] = F.mse_loss(steps, target) * self.mse_weight
+        if self.log_accuracy:
+            losses.update(self._accuracies(logits.detach(), data_samples))
         return losses
+
+    def _accuracies(self, logits: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        # Scores of classes are whole numbers until they are mixed
+        scores = data_samples[0].get('gt_score')
+        if scores is not None and scores.is_floating_point():
+            return {}
+        labels = torch.stack([sample.gt_label for sample in data_samples])
+        hits = logits.topk(max(self.topk), dim=1).indices == labels
+        return {
+            f'accuracy_top-{k}': hits[:, :k].any(1).to(logits.dtype).mean() * 100 for k in self.topk
+        }
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Tensor], prefix: str, *args, **kwargs
