@@ -15,6 +15,8 @@ default_hooks = dict(
     # A resumed run ends with the weights of the unbroken one
     iteration_seed=dict(type='IterationSeedHook'),
     non_finite_loss=dict(type='NonFiniteLossHook'),
+    # compile=True compiles the network and not mixup, which Inductor cannot
+    eager_preprocessing=dict(type='EagerPreprocessingHook'),
 )
 randomness = dict(seed=0, deterministic=False)
 

@@ -2,6 +2,7 @@
 
 from .hooks import (
     AtomicCheckpointHook,
+    EagerPreprocessingHook,
     IterationSeedHook,
     NonFiniteLossError,
     NonFiniteLossHook,
@@ -15,6 +16,7 @@ from .schedulers import WarmupCosineLR
 __all__ = [
     'AtomicCheckpointHook',
     'CPUAmpOptimWrapper',
+    'EagerPreprocessingHook',
     'IterationSeedHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',

@@ -1,6 +1,7 @@
 """Hooks: safe checkpoints, averages, seeds, and a stop at a non-finite loss."""
 
 from .atomic_checkpoint import AtomicCheckpointHook
+from .eager_preprocessing import EagerPreprocessingHook
 from .iteration_seed import IterationSeedHook
 from .non_finite_loss import NonFiniteLossError, NonFiniteLossHook
 from .optim_step_ema import OptimStepEMAHook
@@ -8,6 +9,7 @@ from .plain_checkpoint import PlainCheckpointHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'EagerPreprocessingHook',
     'IterationSeedHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
