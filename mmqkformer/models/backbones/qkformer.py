@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...layers import SpikingBlock, checkpointed, firing_rates
 from ...neurons import SpikingNeuron
-from ..spikes import SpikeFeatures
+from ..spikes import mark_spikes
 from .arch import expand_arch
 
 _STAGE_KEYS = {'embed', 'block', 'channels', 'depth'}
@@ -226,7 +226,7 @@ class QKFormer(BaseModule):
         if stage in self.out_neurons:
             x = self.out_neurons[stage](x)
         if self.out == 'spikes':
-            return x.as_subclass(SpikeFeatures)
+            return mark_spikes(x)
         # Of the weights' type, which a stock head of the same model has too
         return firing_rates(x).to(next(self.parameters()).dtype)
 
