@@ -43,7 +43,9 @@ class QKFormer(BaseModule):
     Static images ``[B, C, H, W]`` are shown for ``time_steps`` steps; event frames
     ``[B, T, C, H, W]`` bring their own, which must be as many. Any H and W from the total stride
     upwards will do. The network is stateless, and in eval mode a sample's output does not depend
-    on the rest of the batch.
+    on the rest of the batch: in float64 all spikes are equal; in float32 sums round differently in
+    batches of different sizes, and a spike near its threshold may flip. What repeats bit for bit
+    is a batch of one.
 
     Args:
         arch (str | dict | None): ``hst-10-384``, ``hst-10-512``, ``hst-10-768`` (ImageNet),
