@@ -65,10 +65,17 @@ def watch(model):
         kept = all(x.is_contiguous(memory_format=torch.channels_last) for x in tensors)
         seen[name] = seen.get(name, True) and kept
 
+    def hook(name):
+        def watched(module, args, out):
+            note(name, args[0], out)
+            if out.requires_grad:
+                out.register_hook(lambda grad: note(name, grad))
+
+        return watched
+
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(lambda _, args, out, name=name: note(name, args[0], out))
-            module.register_full_backward_pre_hook(lambda _, grads, name=name: note(name, grads[0]))
+            module.register_forward_hook(hook(name))
     return seen
 
 
