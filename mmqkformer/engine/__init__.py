@@ -2,6 +2,7 @@
 
 from .hooks import (
     AtomicCheckpointHook,
+    EagerPreprocessingHook,
     EpochLogHook,
     GradNormHook,
     IterationSeedHook,
@@ -25,6 +26,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'CPUAmpOptimWrapper',
     'CrossEntropy',
+    'EagerPreprocessingHook',
     'EpochLogHook',
     'GradNormHook',
     'IterationSeedHook',

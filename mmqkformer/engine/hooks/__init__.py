@@ -1,6 +1,7 @@
 """Hooks: safe checkpoints, averages, seeds, logs, and a stop at a non-finite loss."""
 
 from .atomic_checkpoint import AtomicCheckpointHook
+from .eager_preprocessing import EagerPreprocessingHook
 from .epoch_log import EpochLogHook
 from .grad_norm import GradNormHook
 from .iteration_seed import IterationSeedHook
@@ -14,6 +15,7 @@ from .validation_loss import ValidationLossHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'EagerPreprocessingHook',
     'EpochLogHook',
     'GradNormHook',
     'IterationSeedHook',

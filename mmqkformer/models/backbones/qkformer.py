@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...checks import check_bool, check_list
 from ...layers import SpikingBlock, checkpointed, firing_rates
 from ...neurons import SpikingNeuron
-from ..spikes import SpikeFeatures
+from ..spikes import mark_spikes
 from ..weights import refuse_misfit
 from .arch import expand_arch
 
@@ -45,7 +45,9 @@ class QKFormer(BaseModule):
     Static images ``[B, C, H, W]`` are shown for ``time_steps`` steps; event frames
     ``[B, T, C, H, W]`` bring their own, which must be as many. Any H and W from the total stride
     upwards will do. The network is stateless, and in eval mode a sample's output does not depend
-    on the rest of the batch.
+    on the rest of the batch: in float64 all spikes are equal; in float32 sums round differently in
+    batches of different sizes, and a spike near its threshold may flip. What repeats bit for bit
+    is a batch of one.
 
     Args:
         arch (str | dict | None): ``hst-10-384``, ``hst-10-512``, ``hst-10-768`` (ImageNet),
@@ -228,7 +230,7 @@ class QKFormer(BaseModule):
         if stage in self.out_neurons:
             x = self.out_neurons[stage](x)
         if self.out == 'spikes':
-            return x.as_subclass(SpikeFeatures)
+            return mark_spikes(x)
         # Of the weights' type, which a stock head of the same model has too
         return firing_rates(x).to(next(self.parameters()).dtype)
 

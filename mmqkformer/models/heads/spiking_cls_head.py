@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ...checks import check_bool
 from ...layers.time import firing_rates, wide_dtype
+from ..spikes import plain_tensor
 from ..weights import refuse_misfit
 
 
@@ -78,7 +79,7 @@ class SpikingClsHead(ClsHead):
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Features of the last stage, averaged over the tokens: ``[B, C]`` or ``[T, B, C]``."""
-        x = feats[-1].as_subclass(torch.Tensor)
+        x = plain_tensor(feats[-1])
         if x.dim() in (4, 5):
             x = x.flatten(-2).mean(-1, dtype=wide_dtype(x))
         if x.dim() not in (2, 3) or x.size(-1) != self.in_channels:
