@@ -1,6 +1,16 @@
-"""What a spiking network does and costs: masks of its attentions over time, its operations."""
+"""What a spiking network does and costs: masks over time, operations, memory of a training step."""
 
+from .live_bytes import LiveBytes
 from .masks import record_token_masks
+from .memory import TrainingMemory, micro_batches, training_memory
 from .operations import Operations, count_operations
 
-__all__ = ['Operations', 'count_operations', 'record_token_masks']
+__all__ = [
+    'LiveBytes',
+    'Operations',
+    'TrainingMemory',
+    'count_operations',
+    'micro_batches',
+    'record_token_masks',
+    'training_memory',
+]
