@@ -16,7 +16,7 @@ from mmengine.registry import HOOKS, MODELS, OPTIM_WRAPPERS, DefaultScope
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from ..models.data_preprocessors import EventDataPreprocessor
 from .batches import training_batch, training_size
@@ -102,7 +102,7 @@ def training_memory(
                 optimizer.zero_grad()
             _pass(live, model, batch, _autocast(cfg))
         del kept
-    with_cp = cfg.model.backbone.get('with_cp', False)
+    with_cp = cfg.model.get('backbone', {}).get('with_cp', False)
     checkpointing = any(with_cp) if isinstance(with_cp, (list, tuple)) else bool(with_cp)
     return TrainingMemory(dict(live.peak), size, gpus, images, micro_batches, checkpointing)
 
@@ -190,18 +190,20 @@ class _Shortcuts(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        has_data = not any(isinstance(x, FakeTensor) for x in tree_leaves((args, kwargs)))
-        if has_data and func in _PRODUCTS:
+        if func in _PRODUCTS and not _fake(args[0]):
             shapes = func(*tree_map_only(Tensor, lambda x: x.to('meta'), args), **kwargs)
             return tree_map_only(Tensor, lambda x: torch.zeros_like(x, device='cpu'), shapes)
-        if func is torch.ops.aten.index.Tensor and not has_data:
+        if func is torch.ops.aten.index.Tensor and _fake(args[0]):
             indices = []
             for index in args[1]:
-                known = index is not None and not isinstance(index, FakeTensor)
-                masks = known and index.dtype == torch.bool
-                indices += index.nonzero().unbind(1) if masks else [index]
+                known = index is not None and index.dtype == torch.bool and not _fake(index)
+                indices += index.nonzero().unbind(1) if known else [index]
             args = args[0], indices
         return func(*args, **kwargs)
+
+
+def _fake(tensor: Tensor) -> bool:
+    return isinstance(tensor, FakeTensor)
 
 
 def _build_optimizer(model: nn.Module, cfg: Config) -> torch.optim.Optimizer:

@@ -124,7 +124,8 @@ def print_parts(memory: TrainingMemory) -> None:
 def main() -> None:
     args = parse_args()
     MMLogger.get_instance('estimate_memory', log_level='WARNING')
-    rows = []
+    if args.markdown:
+        print(HEADER)
     for path in tqdm(args.config, desc='configs', disable=len(args.config) == 1):
         cfg = Config.fromfile(path)
         check_framework(cfg.get('default_scope', 'mmengine'))
@@ -141,14 +142,15 @@ def main() -> None:
                 )
                 fitting.append(largest(tries, args.fit - args.margin))
         if args.markdown:
-            rows.append(table_row(Path(path).stem, memory, *fitting))
+            print(table_row(Path(path).stem, memory, *fitting), flush=True)
             continue
         print(path)
         print_parts(memory)
         for found, how in zip(fitting, ('without', 'with')):
             best = f'{found.images} images ({found.total / GIB:.3f} GiB)' if found else 'none'
             print(f'largest micro-batch of {args.fit:g} GiB {how} checkpointing: {best}')
-    print('\n'.join([HEADER, *rows]) if args.markdown else NOTE)
+    if not args.markdown:
+        print(NOTE)
 
 
 if __name__ == '__main__':
