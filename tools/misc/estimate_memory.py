@@ -135,7 +135,7 @@ def main() -> None:
         if args.fit is not None:
             for checkpointing in (False, True):
                 tries = tqdm(
-                    micro_batches(cfg, checkpointing, args.size, args.gpus),
+                    micro_batches(cfg, checkpointing, args.size, args.gpus, known=memory),
                     desc=f'{Path(path).stem}, {"with" if checkpointing else "no"} checkpointing',
                     unit=' micro-batches',
                     leave=False,
