@@ -19,7 +19,7 @@ from tqdm import tqdm
 from mmqkformer.checks import at_least
 from mmqkformer.datasets.events import EventError
 from mmqkformer.engine.checkpoints import check_checkpoint, weights_of
-from mmqkformer.files import write_atomically
+from mmqkformer.files import disk_errors_in_one_line, write_atomically
 
 
 def parse_args() -> argparse.Namespace:
@@ -82,4 +82,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with disk_errors_in_one_line():
+        main()

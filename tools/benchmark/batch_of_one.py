@@ -17,7 +17,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from mmqkformer.analysis import awaken, compare_with_batch_of_one
-from mmqkformer.engine import launch
+from mmqkformer.engine.checkpoints import check_checkpoint
 from mmqkformer.version import check_framework
 
 
@@ -59,8 +59,8 @@ def build(args: argparse.Namespace) -> tuple[nn.Module, Tensor]:
     x = random_input(model.backbone, args.batch, args.size)
     if args.checkpoint is None:
         return awaken(model, x), x
-    launch.check_checkpoint(model, args.checkpoint)
-    model.load_state_dict(launch.read_checkpoint(args.checkpoint)['state_dict'])
+    checkpoint = check_checkpoint(model, args.checkpoint)
+    model.load_state_dict(checkpoint['state_dict'])
     return model.eval(), x
 
 
