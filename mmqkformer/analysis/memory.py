@@ -194,7 +194,10 @@ class _Data(torch.autograd.Function):
 
 
 class _Shortcuts(TorchDispatchMode):
-    """Where some tensors have data: products are zeros, and known masks select from the others."""
+    """Ways round what needs values, or two of them.
+
+    Where some tensors have data, products are zeros and known masks select from the others.
+    """
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -207,6 +210,8 @@ class _Shortcuts(TorchDispatchMode):
                 known = index is not None and index.dtype == torch.bool and not _fake(index)
                 indices += index.nonzero().unbind(1) if known else [index]
             args = args[0], indices
+        if func is torch.ops.aten.native_batch_norm.default and args[0].numel() == args[0].size(1):
+            args = (*args[:3], None, None, *args[5:])  # no running statistics of a single value
         return func(*args, **kwargs)
 
 
