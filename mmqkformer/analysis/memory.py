@@ -17,7 +17,6 @@ from mmengine.registry import HOOKS, MODELS, OPTIM_WRAPPERS, DefaultScope
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -195,7 +194,10 @@ class _Data(torch.autograd.Function):
 
 
 class _Shortcuts(TorchDispatchMode):
-    """Where some tensors have data: products are zeros, and known masks select from the others."""
+    """Ways round what needs values, or two of them.
+
+    Where some tensors have data, products are zeros and known masks select from the others.
+    """
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -208,16 +210,9 @@ class _Shortcuts(TorchDispatchMode):
                 known = index is not None and index.dtype == torch.bool and not _fake(index)
                 indices += index.nonzero().unbind(1) if known else [index]
             args = args[0], indices
+        if func is torch.ops.aten.native_batch_norm.default and args[0].numel() == args[0].size(1):
+            args = (*args[:3], None, None, *args[5:])  # no running statistics of a single value
         return func(*args, **kwargs)
-
-
-class _NoSubclasses(TorchFunctionMode):
-    """Leaves tensors without data what they are: they cannot be marked as spikes."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is Tensor.as_subclass and _fake(args[0]):
-            return args[0]
-        return func(*args, **(kwargs or {}))
 
 
 def _fake(tensor: Tensor) -> bool:
@@ -278,9 +273,10 @@ def _autocast(cfg: Config) -> AbstractContextManager:
 
 def _pass(live: LiveBytes, model: nn.Module, batch: dict, autocast: AbstractContextManager) -> None:
     """Forwards and backwards."""
-    # Over several GPUs norms take a single value of a channel
+    # Tensors without data cannot be marked as spikes; over several GPUs norms take a single value
+    unmarked = mock.patch.object(FakeTensor, 'as_subclass', lambda x, cls: x, create=True)
     one_value = mock.patch.object(functional, '_verify_batch_size')
-    with _NoSubclasses(), one_value:
+    with unmarked, one_value:
         with autocast:
             losses = model(**batch, mode='loss')
         loss, _ = model.parse_losses(losses)

@@ -256,11 +256,22 @@ def test_autocast_of_the_cpu_saves_what_that_of_cuda_saves():
     assert saved('cuda') == pytest.approx(saved('cpu'), rel=1e-3)
 
 
-def test_marked_spikes_and_norms_of_a_single_value_count():
-    """One image of 4 x 4 pixels: on several GPUs a synchronised norm trains on its one token."""
-    cfg = qkformer(**{'model.backbone.out': 'spikes'})
+def test_marked_spikes_count_like_others():
+    marked = training_memory(qkformer(**{'model.backbone.out': 'spikes'}), (8, 8))
+    assert marked.parts['saved'] == pytest.approx(
+        training_memory(qkformer(), (8, 8)).parts['saved'], rel=0.02
+    )
+
+
+def test_synchronised_norms_train_on_a_single_value_of_each_gpu():
+    class Normalised(Perceptron):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.relu = nn.SyncBatchNorm(5)
+
+    cfg = config(Normalised)
     cfg.train_dataloader.batch_size = 1
-    assert training_memory(cfg, (4, 4), gpus=2).parts['saved'] > 0
+    assert parts(cfg, gpus=2)['parameters'] == (77 + 10) * 4
 
 
 def test_micro_batches_of_the_same_step():
