@@ -15,6 +15,8 @@ default_hooks = dict(
     # A resumed run ends with the weights of the unbroken one
     iteration_seed=dict(type='IterationSeedHook'),
     non_finite_loss=dict(type='NonFiniteLossHook'),
+    # Goes on with runs that had a group of each parameter
+    merged_groups=dict(type='MergedGroupsHook'),
 )
 randomness = dict(seed=0, deterministic=False)
 

@@ -3,12 +3,13 @@
 from .hooks import (
     AtomicCheckpointHook,
     IterationSeedHook,
+    MergedGroupsHook,
     NonFiniteLossError,
     NonFiniteLossHook,
     OptimStepEMAHook,
     PlainCheckpointHook,
 )
-from .optim_constructors import StageOptimWrapperConstructor
+from .optim_constructors import MergedOptimWrapperConstructor, StageOptimWrapperConstructor
 from .optim_wrappers import CPUAmpOptimWrapper
 from .schedulers import WarmupCosineLR
 
@@ -16,6 +17,8 @@ __all__ = [
     'AtomicCheckpointHook',
     'CPUAmpOptimWrapper',
     'IterationSeedHook',
+    'MergedGroupsHook',
+    'MergedOptimWrapperConstructor',
     'NonFiniteLossError',
     'NonFiniteLossHook',
     'OptimStepEMAHook',

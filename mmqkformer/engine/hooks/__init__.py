@@ -2,6 +2,7 @@
 
 from .atomic_checkpoint import AtomicCheckpointHook
 from .iteration_seed import IterationSeedHook
+from .merged_groups import MergedGroupsHook
 from .non_finite_loss import NonFiniteLossError, NonFiniteLossHook
 from .optim_step_ema import OptimStepEMAHook
 from .plain_checkpoint import PlainCheckpointHook
@@ -9,6 +10,7 @@ from .plain_checkpoint import PlainCheckpointHook
 __all__ = [
     'AtomicCheckpointHook',
     'IterationSeedHook',
+    'MergedGroupsHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
     'OptimStepEMAHook',
