@@ -2,6 +2,7 @@
 
 from .hooks import (
     AtomicCheckpointHook,
+    CheckLabelsHook,
     IterationSeedHook,
     MergedGroupsHook,
     NonFiniteLossError,
@@ -16,6 +17,7 @@ from .schedulers import WarmupCosineLR
 __all__ = [
     'AtomicCheckpointHook',
     'CPUAmpOptimWrapper',
+    'CheckLabelsHook',
     'IterationSeedHook',
     'MergedGroupsHook',
     'MergedOptimWrapperConstructor',

@@ -91,10 +91,9 @@ def test_a_wrong_checksum_is_named_and_the_file_not_opened(cifar, tmp_path, load
     name, expected = (kind.train_list if loader == 'train' else kind.test_list)[-1]
     path = tmp_path / kind.base_folder / name
     found = write_pickle(path, Bomb())
-    with pytest.raises(ValueError) as error:
+    message = f'^{path}: its md5 checksum is {found}, expected {expected}; '
+    with pytest.raises(ValueError, match=message) as error:
         DATASETS.build(dataset)
-    message = f'{path}: its md5 checksum is {found}, expected {expected}; '
-    assert str(error.value).startswith(message)
     assert str(error.value).endswith(f'or set dataset.download=True, to fetch {kind.url}')
 
 
