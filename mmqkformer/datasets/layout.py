@@ -178,6 +178,11 @@ def _class_folders(key: str, dataset: dict) -> list[str] | None:
     classes = (dataset.get('metainfo') or {}).get('classes')
     if isinstance(classes, str):
         classes = list_from_file(classes)
+    if not folders:
+        raise FileNotFoundError(
+            f'{key}.data_root={dataset["data_root"]!r}: {folder} has no folders; {kind} expects'
+            + LAYOUTS[kind].format(root=dataset['data_root'], folder=folder)
+        )
     expected = len(classes) if classes else 1000 if kind == 'ImageNet' else len(folders)
     if len(folders) != expected:
         n = len(folders)
