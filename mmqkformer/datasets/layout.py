@@ -1,10 +1,14 @@
 """Tell a missing data set before anything is built, with the layout that was expected."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.fileio import list_from_file
+from mmengine.registry import DATASETS
+
+from .coco_check import check_coco
 
 IMAGENET = """
 {root}
@@ -90,6 +94,8 @@ def check_data_root(cfg: Config, loaders: Sequence[str]) -> None:
     Where a class is a folder, the folders are counted, too: as many as there are classes, and the
     same for all loaders, since a class is the folder's place in the alphabet.
 
+    Annotation files of COCO's kind are read, too, by the first process.
+
     Data sets without a ``data_root`` and those behind an address (``s3://...``) are left alone,
     and so are those with ``download=True``. mmpretrain's CIFAR sets would download unasked; here
     the config has to say so, because a machine without a network is better told the layout.
@@ -102,7 +108,8 @@ def check_data_root(cfg: Config, loaders: Sequence[str]) -> None:
     Raises:
         FileNotFoundError: If something is missing; the error names the config key and its value
             and shows the expected layout.
-        ValueError: If the class folders are not those of the classes, or differ.
+        ValueError: If the class folders are not those of the classes, or differ; or if an
+            annotation file is broken.
     """
     found: dict[str, list[str]] = {}
     for loader in loaders:
@@ -111,6 +118,8 @@ def check_data_root(cfg: Config, loaders: Sequence[str]) -> None:
                 _check_dataset(key, dataset)
                 if (folders := _class_folders(key, dataset)) is not None:
                     found[key] = folders
+            if not int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0):
+                _check_annotations(cfg, loader)
     for key, folders in found.items():
         first = next(iter(found))
         if differing := sorted(set(folders) ^ set(found[first])):
@@ -159,6 +168,42 @@ def _check_dataset(key: str, dataset: dict) -> None:
             if kind in CIFAR_FOLDERS:
                 expected += f'\nor {key}.download=True, to download it'
             raise FileNotFoundError(f'{key}.data_root={root!r}: {path} does not exist{expected}')
+
+
+def _check_annotations(cfg: Config, loader: str) -> None:
+    """Reads the COCO files of a loader and its evaluator."""
+    for key, dataset in _datasets(f'{loader}.dataset', cfg[loader]['dataset']):
+        if _kind(dataset) != 'CocoDataset' or not _is_local(dataset) or not dataset.get('ann_file'):
+            continue
+        classes = (dataset.get('metainfo') or {}).get('classes')
+        if classes is None:
+            classes = DATASETS.get('mmdet.CocoDataset').METAINFO['classes']
+        elif isinstance(classes, str):
+            classes = list_from_file(classes)
+        is_test = dataset.get('test_mode', False)
+        check_coco(
+            f'{key}.ann_file',
+            Path(dataset['data_root'], dataset['ann_file']),
+            classes,
+            masks=any(step.get('with_mask', False) for step in dataset.get('pipeline') or []),
+            annotated=not is_test,
+            filter_cfg=None if is_test else dataset.get('filter_cfg'),
+        )
+    evaluators = cfg.get(loader.replace('_dataloader', '_evaluator')) or []
+    for evaluator in [evaluators] if isinstance(evaluators, dict) else evaluators:
+        path = evaluator.get('ann_file')
+        if str(evaluator.get('type')).endswith('CocoMetric') and path and '://' not in path:
+            key = f'{loader.replace("_dataloader", "_evaluator")}.ann_file'
+            if not Path(path).exists():
+                raise FileNotFoundError(f'{key}={path!r} does not exist')
+            metric = evaluator.get('metric', 'bbox')
+            check_coco(
+                key,
+                path,
+                masks='segm' in ([metric] if isinstance(metric, str) else metric),
+                annotated=(scored := not evaluator.get('format_only', False)),
+                scored=scored,
+            )
 
 
 def _class_folders(key: str, dataset: dict) -> list[str] | None:
