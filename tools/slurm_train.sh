@@ -11,7 +11,7 @@ CONFIG=$3
 WORK_DIR=$4
 GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-8}
-CPUS_PER_TASK=${CPUS_PER_TASK:-5}
+CPUS_PER_TASK=${CPUS_PER_TASK:-9}
 TOOLS=$(cd "$(dirname "$0")" && pwd)
 
 # SRUN_ARGS is a list of words

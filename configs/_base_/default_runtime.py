@@ -17,6 +17,9 @@ default_hooks = dict(
     # A resumed run ends with the weights of the unbroken one
     iteration_seed=dict(type='IterationSeedHook'),
     non_finite_loss=dict(type='NonFiniteLossHook'),
+    check_labels=dict(type='CheckLabelsHook'),
+    # Goes on with runs that had a group of each parameter
+    merged_groups=dict(type='MergedGroupsHook'),
     preemption=dict(type='PreemptionHook'),
     # Logs: docs/logs.md
     grad_norm=dict(type='GradNormHook'),

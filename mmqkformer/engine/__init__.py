@@ -2,10 +2,12 @@
 
 from .hooks import (
     AtomicCheckpointHook,
+    CheckLabelsHook,
     EagerPreprocessingHook,
     EpochLogHook,
     GradNormHook,
     IterationSeedHook,
+    MergedGroupsHook,
     NonFiniteLossError,
     NonFiniteLossHook,
     OptimStepEMAHook,
@@ -18,18 +20,21 @@ from .hooks import (
 )
 from .loops import ResumableTrainLoop
 from .metrics import CrossEntropy
-from .optim_constructors import StageOptimWrapperConstructor
+from .optim_constructors import MergedOptimWrapperConstructor, StageOptimWrapperConstructor
 from .optim_wrappers import CPUAmpOptimWrapper
 from .schedulers import WarmupCosineLR
 
 __all__ = [
     'AtomicCheckpointHook',
     'CPUAmpOptimWrapper',
+    'CheckLabelsHook',
     'CrossEntropy',
     'EagerPreprocessingHook',
     'EpochLogHook',
     'GradNormHook',
     'IterationSeedHook',
+    'MergedGroupsHook',
+    'MergedOptimWrapperConstructor',
     'NonFiniteLossError',
     'NonFiniteLossHook',
     'OptimStepEMAHook',

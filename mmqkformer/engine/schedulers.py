@@ -1,6 +1,7 @@
 """Learning-rate schedules of the paper's recipes, in closed form."""
 
 import math
+import warnings
 
 from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
@@ -87,6 +88,18 @@ class WarmupCosineParamScheduler(_ParamScheduler):
             epoch_length=epoch_length,
             **kwargs,
         )
+
+    def step(self) -> None:
+        """Sets the rates of the next iteration or epoch."""
+        micro_steps = getattr(self.optimizer, '_inner_count', 0)
+        if self._global_step == 0 and 0 < micro_steps < self.accumulative_counts:
+            # mmengine warns that a value of the schedule is skipped before the first optimizer
+            # step. None is: that step ends a group of micro-steps, over which the rate is held.
+            with warnings.catch_warnings():
+                warnings.filterwarnings('ignore', r'Detected call of `scheduler\.step\(\)`')
+                super().step()
+        else:
+            super().step()
 
     def _get_value(self) -> list[float]:
         # Inside a group of accumulated micro-steps the rate is that of its first

@@ -115,6 +115,16 @@ def test_no_decay_on_parameters_of_one_axis_or_none(name):
     for key, parameter in model.named_parameters():
         assert decays[parameter] == (base if parameter.dim() > 1 else 0), key
     assert any(p.dim() == 0 for p in model.parameters()) == ('plif' in name)
+    # Few groups, with the options that mmengine gives each parameter one by one
+    assert cfg.optim_wrapper.constructor == 'MergedOptimWrapperConstructor'
+    assert len(wrapper.optimizer.param_groups) == (3 if 'plif' in name else 2)
+    cfg.optim_wrapper.constructor = 'DefaultOptimWrapperConstructor'
+    single = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    options = {group['params'][0]: {**group, 'params': None} for group in single}
+    for group in wrapper.optimizer.param_groups:
+        for parameter in group['params']:
+            assert options.pop(parameter) == {**group, 'params': None}
+    assert not options
 
 
 def rates(cfg, epoch_length):

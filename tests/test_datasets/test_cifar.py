@@ -1,7 +1,10 @@
-"""CIFAR images have OpenMMLab's order of colours, in training and for the inferencer."""
+"""CIFAR images have OpenMMLab's order of colours, in training and for the inferencer, and are
+those of the original files."""
 
 import hashlib
 import pickle
+import socket
+import urllib.request
 from pathlib import Path
 
 import mmpretrain
@@ -36,7 +39,7 @@ def cifar(request, tmp_path, monkeypatch):
         listed = [[f, write_pickle(folder / f, entry)] for f, _ in getattr(kind, files)]
         monkeypatch.setattr(kind, files, listed)
     for loader in ('train', 'test'):
-        cfg[f'{loader}_dataloader'].dataset.update(data_root=str(tmp_path), download=False)
+        cfg[f'{loader}_dataloader'].dataset.update(data_root=str(tmp_path))
     return cfg
 
 
@@ -60,3 +63,62 @@ def test_inferencer_sees_the_colours_of_the_test(cifar, tmp_path):
     infer = mmpretrain.ImageClassificationInferencer(cifar.filename, pretrained=False)
     (batch,) = infer.preprocess([str(tmp_path / 'red.png')])
     assert torch.equal(infer.model.data_preprocessor(batch)['inputs'], tested)
+
+
+class Bomb:
+    def __reduce__(self):
+        return Path.touch, (Path('ran'),)
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """Whoever asks for a network or unpickles the bomb fails the test."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError('asked for a network')
+
+    monkeypatch.setattr(socket, 'socket', refuse)
+    monkeypatch.setattr(urllib.request, 'urlopen', refuse)
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize('loader', ['train', 'test'])
+def test_a_wrong_checksum_is_named_and_the_file_not_opened(cifar, tmp_path, loader, no_network):
+    dataset = cifar[f'{loader}_dataloader'].dataset
+    kind = DATASETS.get(dataset.type)
+    name, expected = (kind.train_list if loader == 'train' else kind.test_list)[-1]
+    path = tmp_path / kind.base_folder / name
+    found = write_pickle(path, Bomb())
+    message = f'^{path}: its md5 checksum is {found}, expected {expected}; '
+    with pytest.raises(ValueError, match=message) as error:
+        DATASETS.build(dataset)
+    assert str(error.value).endswith(f'or set dataset.download=True, to fetch {kind.url}')
+
+
+def test_a_missing_file_is_named(cifar, tmp_path, no_network):
+    kind = DATASETS.get(cifar.test_dataloader.dataset.type)
+    path = tmp_path / kind.base_folder / kind.train_list[0][0]
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=rf'{path} does not exist: copy the original'):
+        DATASETS.build(cifar.test_dataloader.dataset)
+
+
+def test_a_download_that_was_asked_for_fails_in_one_line(cifar, tmp_path, monkeypatch):
+    dataset = dict(cifar.test_dataloader.dataset, download=True)
+    kind = DATASETS.get(dataset['type'])
+    write_pickle(tmp_path / kind.base_folder / kind.test_list[0][0], Bomb())
+    asked = []
+
+    def unreachable(request):
+        asked.append(request.full_url)
+        raise urllib.error.URLError('no route to host')
+
+    monkeypatch.setattr(urllib.request, 'urlopen', unreachable)
+    with pytest.raises(
+        ConnectionError, match=r'download=True: https.* cannot be .*no route'
+    ) as error:
+        DATASETS.build(dataset)
+    assert error.value.__suppress_context__
+    assert asked[0] == kind.url

@@ -49,7 +49,8 @@ def test_missing_split_and_annotation_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=rf'{tmp_path}/train does not exist'):
         check(loader(**dataset))
     (tmp_path / 'train').mkdir()
-    check(loader(**dataset))
+    with pytest.raises(FileNotFoundError, match=rf'{tmp_path}/train has no folders; ImageNet exp'):
+        check(loader(**dataset))
     with pytest.raises(FileNotFoundError, match=rf'{tmp_path}/meta/train\.txt does not exist'):
         check(loader(ann_file='meta/train.txt', **dataset))
 
@@ -103,3 +104,59 @@ def test_missing_annotations_of_coco_are_named(tmp_path):
     dataset['data_prefix'] = dict(img='val2017/')
     with pytest.raises(FileNotFoundError, match=r'val2017 does not exist'):
         check(loader(**dataset))
+
+
+def class_folders(root, **splits):
+    for split, names in splits.items():
+        for name in names:
+            (root / split / name).mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'expected'),
+    [
+        (dict(type='ImageNet', split='train'), 'expected 1000, one for each class of ImageNet-1k'),
+        (
+            dict(type='ImageNet', split='train', metainfo=dict(classes=['x', 'y', 'z'])),
+            r'expected 3, as in train_dataloader\.dataset\.metainfo\.classes',
+        ),
+        (
+            dict(type='CustomDataset', data_prefix='train', metainfo=dict(classes='names.txt')),
+            r'expected 3, as in train_dataloader\.dataset\.metainfo\.classes',
+        ),
+    ],
+)
+def test_class_folders_that_are_not_the_classes_are_counted(
+    tmp_path, monkeypatch, dataset, expected
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'names.txt').write_text('x\ny\nz')
+    class_folders(tmp_path, train=['a', 'b', '.hidden'])
+    message = (
+        rf'^train_dataloader\.dataset: 2 class folders in {tmp_path}/train, {expected}; .*'
+        r'model\.head\.num_classes=2 and data_preprocessor\.num_classes=2$'
+    )
+    with pytest.raises(ValueError, match=message):
+        check(loader(data_root=str(tmp_path), **dataset))
+    dataset['metainfo'] = dict(classes=['x', 'y'])
+    check(loader(data_root=str(tmp_path), **dataset))
+
+
+def test_lists_and_sets_without_labels_need_no_class_folders(tmp_path):
+    class_folders(tmp_path, train=['a'], test=['b'], meta=['c'])
+    (tmp_path / 'meta/train.txt').touch()
+    for split in ('train', 'test'):
+        check(loader(type='ImageNet', data_root=str(tmp_path), split=split))
+
+
+def test_class_folders_of_training_and_validation_are_the_same(tmp_path):
+    class_folders(tmp_path, train=['daisy', 'rose', 'tulip'], val=['daisy', 'tulip'])
+    parts = [
+        dict(type='CustomDataset', data_root=str(tmp_path), data_prefix=p) for p in ('train', 'val')
+    ]
+    cfg = Config({f'{p["data_prefix"]}_dataloader': dict(dataset=p) for p in parts})
+    message = r'^val_dataloader\.dataset and train_dataloader\.dataset: .* only one has rose$'
+    with pytest.raises(ValueError, match=message):
+        check(cfg)
+    (tmp_path / 'val/rose').mkdir()
+    check(cfg)

@@ -117,6 +117,24 @@ def test_rate_is_held_as_the_wrapper_accumulates():
         cls(wrapper, max_epochs=6, accumulative_counts=4)
 
 
+@pytest.mark.filterwarnings('error')
+def test_no_warning_of_skipped_rates_unless_rates_are_skipped():
+    def start():
+        parameter = torch.nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.SGD([parameter], lr=1.0)
+        wrapper = OptimWrapper(optimizer, accumulative_counts=2)
+        cfg = dict(max_epochs=6, epoch_length=8, by_epoch=False)
+        return parameter, wrapper, PARAM_SCHEDULERS.get('WarmupCosineLR')(wrapper, **cfg)
+
+    parameter, wrapper, scheduler = start()
+    for _ in range(4):
+        wrapper.update_params(parameter.sum())
+        scheduler.step()
+    parameter, wrapper, scheduler = start()
+    with pytest.raises(UserWarning, match=r'`scheduler.step\(\)` before `optimizer.step\(\)`'):
+        scheduler.step()
+
+
 def test_fine_tuning_enters_at_the_end_of_a_schedule():
     """Published mean rates: 5.59e-6 in epoch 201 and 5.24e-7 in epoch 209 of 210."""
     cfg = dict(IMAGENET, max_epochs=210, eta_min=5e-7, epoch_offset=200)

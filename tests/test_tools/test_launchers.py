@@ -6,8 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+CONFIG = TOOLS.parent / 'configs/qkformer/hst-10-384_8xb64_in1k.py'
 
 
 def command(script, *arguments, **variables):
@@ -56,6 +58,11 @@ def test_slurm(script, arguments, tmp_path):
     )
     assert {'--job-name=job', '--ntasks=16', '--gres=gpu:8', '--mem', '9G'} <= set(slurm)
     assert slurm[-len(arguments) - 3 :] == [*arguments, '--launcher', 'slurm', '--amp']
+    # The workers of one loader, which work while the other's wait, and the process
+    workers = Config.fromfile(CONFIG).train_dataloader.num_workers
+    assert f'--cpus-per-task={workers + 1}' in slurm
+    fewer = command(script, 'gpu', 'job', *words, PATH=path, CPUS_PER_TASK='3')
+    assert '--cpus-per-task=3' in fewer
 
 
 def test_missing_arguments_are_told():

@@ -6,6 +6,7 @@ optim_wrapper = dict(
     loss_scale='dynamic',
     dtype='float16',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.06),
+    constructor='MergedOptimWrapperConstructor',
     # No decay of parameters with one axis or none (PLIF's time constants)
     paramwise_cfg=dict(
         norm_decay_mult=0.0,

@@ -1,5 +1,6 @@
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=6e-3, weight_decay=0.06),
+    constructor='MergedOptimWrapperConstructor',
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
 )
 param_scheduler = dict(

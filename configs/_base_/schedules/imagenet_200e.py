@@ -7,6 +7,7 @@ optim_wrapper = dict(
     dtype='float16',
     accumulative_counts=2,
     optimizer=dict(type='AdamW', lr=1.2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),
+    constructor='MergedOptimWrapperConstructor',
     # No decay of parameters with one axis or none (PLIF's time constants)
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
