@@ -15,7 +15,7 @@ from .hooks.non_finite_loss import NonFiniteLossError
 from .work_dir import newest_checkpoint
 
 # What the message hub, and so a checkpoint, keeps of this loop
-EPOCH_LENGTH, VALIDATED, ROLLBACKS = 'epoch_length', 'validated_epoch', 'rollbacks'
+EPOCH_LENGTH, VALIDATED, ROLLBACKS = 'epoch_length', 'last_validated', 'rollbacks'
 
 
 class StartingBatchSampler:

@@ -90,7 +90,7 @@ def test_the_best_of_a_moved_folder_is_replaced_where_it_is(run):
     train, work_dir = run
     before = names(work_dir)
     checkpoint = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
-    checkpoint['message_hub']['runtime_info'].update(best_score=-1.0, validated_epoch=2)
+    checkpoint['message_hub']['runtime_info'].update(best_score=-1.0, last_validated=2)
     moved = work_dir.with_name('moved')
     shutil.copytree(work_dir, moved)
     torch.save(checkpoint, moved / 'epoch_2.pth')
