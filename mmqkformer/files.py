@@ -29,7 +29,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        if error.filename is None:  # it came from a write
+        if error.errno is not None and error.filename is None:  # it came from a write
             error.filename = str(path)
         raise
     finally:

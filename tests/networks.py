@@ -1,24 +1,5 @@
 """Helpers that make a freshly built network behave like a trained one."""
 
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from mmqkformer.analysis import awaken
 
-
-def awaken(model: nn.Module, x: Tensor) -> nn.Module:
-    """Sets norms so that every layer fires: a silent network would pass any comparison.
-
-    The running statistics become those of ``x``, the affine parameters are drawn around a gain of
-    1.5 and a shift of 0.5. Returns the model in eval mode.
-    """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        nn.init.uniform_(norm.weight, 1.0, 2.0)
-        nn.init.normal_(norm.bias, 0.5, 0.2)
-        norm.momentum = 1.0
-    with torch.no_grad():
-        model.train()(x)
-    for norm, momentum in zip(norms, momenta):
-        norm.momentum = momentum
-    return model.eval()
+__all__ = ['awaken']

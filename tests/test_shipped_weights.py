@@ -10,6 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 
 import mmqkformer  # noqa: F401
+from mmqkformer.engine.checkpoints import check_weights
 
 NAME = 'qkformer_hst-3-128_1xb64_digits'
 ROOT = Path(__file__).parents[1]
@@ -20,6 +21,13 @@ def test_weights_are_small_plain_tensors():
     assert WEIGHTS.stat().st_size < 2_000_000
     content = torch.load(WEIGHTS, weights_only=True)
     assert set(content) == {'meta', 'state_dict'}
+
+
+@pytest.mark.parametrize('path', sorted(ROOT.glob('weights/*.pth')), ids=lambda path: path.stem)
+def test_nothing_in_shipped_weights_can_run(path):
+    content = torch.load(path, weights_only=True)
+    check_weights(content, path)
+    assert content['meta'].keys() <= {'dataset_meta', 'epoch', 'iter'}
 
 
 def test_accuracy_is_the_one_that_the_index_states():

@@ -12,13 +12,14 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
+from mmengine.runner import load_state_dict
 from mmpretrain.apis import get_model
 from tqdm import tqdm
 
 from mmqkformer.checks import at_least
 from mmqkformer.datasets.events import EventError
-from mmqkformer.engine import launch
-from mmqkformer.files import write_atomically
+from mmqkformer.engine.checkpoints import check_checkpoint, weights_of
+from mmqkformer.files import disk_errors_in_one_line, write_atomically
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,9 +54,8 @@ def main() -> None:
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     model = get_model(cfg, device=args.device).eval()
-    launch.check_checkpoint(model, args.checkpoint)
-    checkpoint = launch.read_checkpoint(args.checkpoint)
-    model.load_state_dict(checkpoint.get('state_dict', checkpoint))
+    checkpoint = check_checkpoint(model, args.checkpoint)
+    load_state_dict(model, weights_of(checkpoint, args.checkpoint))
     classes = checkpoint.get('meta', {}).get('dataset_meta', {}).get('classes')
     steps = cfg.test_dataloader.dataset.pipeline
     for step in steps:
@@ -82,4 +82,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with disk_errors_in_one_line():
+        main()

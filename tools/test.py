@@ -13,7 +13,8 @@ from mmengine.runner import Runner
 
 from mmqkformer.checks import at_least, number
 from mmqkformer.datasets.layout import check_data_root
-from mmqkformer.engine import launch
+from mmqkformer.engine import checkpoints, launch
+from mmqkformer.files import disk_errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -88,11 +89,14 @@ def test_and_write(runner: Runner, out: Path, item: str | None) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(partial)))
-    metrics = runner.test()
-    if is_main_process():
-        if item == 'metrics':
-            mmengine.dump(metrics, partial)
-        os.replace(partial, out)
+    try:
+        metrics = runner.test()
+        if is_main_process():
+            if item == 'metrics':
+                mmengine.dump(metrics, partial)
+            os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -109,7 +113,7 @@ def main() -> None:
     check_data_root(cfg, ('test_dataloader',))
 
     runner = launch.build_runner(cfg)
-    launch.check_checkpoint(runner.model, args.checkpoint)
+    checkpoints.check_checkpoint(runner.model, args.checkpoint)
     if args.out is None:
         runner.test()
     else:
@@ -119,4 +123,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with disk_errors_in_one_line():
+        main()

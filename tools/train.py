@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 from mmqkformer.checks import at_least
 from mmqkformer.datasets.layout import check_data_root
-from mmqkformer.engine import PreemptedError, launch, work_dir
+from mmqkformer.engine import PartialLoadHook, PreemptedError, checkpoints, launch, work_dir
 from mmqkformer.files import disk_errors_in_one_line
 
 
@@ -58,7 +58,8 @@ def main() -> None:
         runner = launch.build_runner(cfg)
         launch.scale_learning_rate(runner)
         if cfg.get('load_from') is not None:
-            launch.check_checkpoint(runner.model, cfg.load_from, partial=not cfg.get('resume'))
+            checkpoints.check_checkpoint(runner.model, cfg.load_from, partial=not cfg.get('resume'))
+        runner.register_hook(PartialLoadHook())
         try:
             runner.train()
         except PreemptedError:

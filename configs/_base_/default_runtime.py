@@ -22,6 +22,8 @@ default_hooks = dict(
     grad_norm=dict(type='GradNormHook'),
     epoch_log=dict(type='EpochLogHook'),
     validation_loss=dict(type='ValidationLossHook'),
+    # compile=True compiles the network and not mixup, which Inductor cannot
+    eager_preprocessing=dict(type='EagerPreprocessingHook'),
 )
 # train/loss is a mean over the last 10 iterations; val/loss is none over 10 epochs
 log_processor = dict(log_with_hierarchy=True, mean_pattern=r'^(?!val/).*(loss|time|grad_norm).*')

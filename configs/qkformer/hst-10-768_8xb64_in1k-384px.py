@@ -10,11 +10,11 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=384),
     dict(type='PackInputs'),
 ]
-# 4 images x 16 micro-batches to fit 32 GB: still 64 per GPU and optimizer step
-train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
+# 8 images x 8 micro-batches are what fits 32 GB, see docs/v100.md: still 64 per GPU and step
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=32, dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(batch_size=32, dataset=dict(pipeline=test_pipeline))
 
-optim_wrapper = dict(accumulative_counts=16)
+optim_wrapper = dict(accumulative_counts=8)
 param_scheduler = dict(max_epochs=210, epoch_offset=200, eta_min=5e-7)
 train_cfg = dict(max_epochs=10)

@@ -8,6 +8,6 @@ _base_ = [
 
 default_hooks = dict(checkpoint=dict(save_best='accuracy_ema/top1'))
 
-# 16 images x 4 micro-batches to fit 32 GB: still 64 per GPU and optimizer step
+# 16 images x 4 micro-batches are what fits 32 GB, see docs/v100.md: still 64 per GPU and step
 train_dataloader = dict(batch_size=16)
 optim_wrapper = dict(accumulative_counts=4)

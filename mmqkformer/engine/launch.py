@@ -2,24 +2,16 @@
 
 import argparse
 import gc
-import io
 import os
-import pickle
-import zipfile
 from pathlib import Path
 
 import torch
-from mmengine import fileio
 from mmengine.config import Config, DictAction
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from torch import nn
 
 from ..checks import at_least, check_bool, check_int
 from ..version import check_framework
-
-SHOWN_KEYS = 6
 
 
 def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -227,82 +219,3 @@ def leave_process_group() -> None:
     if torch.distributed.is_initialized():
         gc.collect()  # runner, loops and hooks refer to each other
         torch.distributed.destroy_process_group()
-
-
-def check_checkpoint(model: nn.Module, path: str, partial: bool = False) -> None:
-    """Check that a checkpoint holds exactly a model's weights.
-
-    mmengine loads what fits and leaves the rest at its random values. Batch counts of
-    BatchNorm may be missing; nothing else may differ.
-
-    Args:
-        model (nn.Module): Model, possibly wrapped (data parallel, test-time augmentation).
-        path (str): Checkpoint file, or any address that mmengine can load.
-        partial (bool): Whether it is enough that something fits, as when a trained backbone gets
-            a new classifier; ``QKFormer`` itself refuses weights that do not fit it. Defaults to
-            False.
-
-    Raises:
-        FileNotFoundError: If ``path`` is no file and no address.
-        ValueError: If the file holds anything but plain data, or if keys are missing, unexpected
-            or of another shape; the error names them.
-    """
-    checkpoint = read_checkpoint(path)
-    source = _shapes(checkpoint.get('state_dict', checkpoint))
-    target = _shapes(_unwrap(model).state_dict())
-    missing = [k for k in target.keys() - source if not k.endswith('num_batches_tracked')]
-    unexpected = source.keys() - target
-    common = source.keys() & target
-    fitting = [k for k in common if source[k] == target[k]]
-    reshaped = [f'{k} {source[k]} instead of {target[k]}' for k in common.difference(fitting)]
-    faults = {'missing': missing, 'unexpected': unexpected, 'of another shape': reshaped}
-    fits_in_part = any(not key.endswith('num_batches_tracked') for key in fitting)
-    if any(faults.values()) and not (partial and fits_in_part):
-        lines = [f'\n  {len(v)} {kind}: {_shorten(v)}' for kind, v in faults.items() if v]
-        raise ValueError(
-            f'checkpoint {path!r} does not fit the model of the config; keys' + ''.join(lines)
-        )
-
-
-def read_checkpoint(path: str) -> dict:
-    """Read a checkpoint without running anything that it contains.
-
-    Args:
-        path (str): Checkpoint file, or any address that mmengine can load.
-
-    Returns:
-        dict: The checkpoint; tensors of a local file are mapped, not read, until they are used.
-
-    Raises:
-        FileNotFoundError: If ``path`` is no file and no address.
-        ValueError: If the file holds anything but plain data.
-    """
-    try:
-        if Path(path).is_file():
-            mapped = zipfile.is_zipfile(path)  # PyTorch's older format cannot be mapped
-            return torch.load(path, 'cpu', weights_only=True, mmap=mapped)
-        if '://' in str(path):
-            return torch.load(io.BytesIO(fileio.get(path)), 'cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f'checkpoint {path!r}: expected plain tensors, which load with weights_only=True; '
-            'a released checkpoint is converted by tools/model_converters/qkformer_to_mm.py'
-        ) from error
-    raise FileNotFoundError(f'checkpoint {path!r}: no such file')
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
-
-
-def _shapes(state_dict: dict) -> dict:
-    tensors = {k: v for k, v in state_dict.items() if isinstance(v, torch.Tensor)}
-    return {k.removeprefix('module.'): tuple(v.shape) for k, v in tensors.items()}
-
-
-def _shorten(keys) -> str:
-    shown = sorted(keys)
-    more = f' and {len(shown) - SHOWN_KEYS} more' if len(shown) > SHOWN_KEYS else ''
-    return ', '.join(shown[:SHOWN_KEYS]) + more

@@ -13,7 +13,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from .launch import read_checkpoint
+from .checkpoints import read_checkpoint
 
 LOCK = '.lock'
 POINTER = 'last_checkpoint'

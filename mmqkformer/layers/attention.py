@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..checks import check_bool, check_number
 from .conv import SpikingConv
-from .time import wide_dtype
+from .time import in_format_of, wide_dtype
 
 
 def _check_heads(embed_dims: int, num_heads: int) -> None:
@@ -45,7 +45,8 @@ class _QKAttention(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
         key = self.key(x)
-        return self.proj(self.mask(self.query(x)) * key)
+        # The first factor gives the product its memory format, and the mask has lost its own
+        return self.proj(key * self.mask(self.query(x)))
 
 
 @MODELS.register_module()
@@ -155,7 +156,8 @@ class SpikingSelfAttention(BaseModule):
         with torch.autocast(x.device.type, enabled=False):
             product = self.contract(q, k, v) * self.scale
         spikes = self.product_neuron(product).to(x.dtype)
-        return self.proj(spikes.flatten(2, 3).unflatten(3, x.shape[3:]))
+        spikes = spikes.flatten(2, 3).unflatten(3, x.shape[3:])
+        return self.proj(in_format_of(x, spikes))
 
     def _tokens(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W] -> [T, B, h, d, N]`` in the type of exact counts."""

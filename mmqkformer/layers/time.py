@@ -14,6 +14,14 @@ def split_time(x: Tensor, time_steps: int) -> Tensor:
     return x.unflatten(0, (time_steps, -1))
 
 
+def in_format_of(x: Tensor, y: Tensor) -> Tensor:
+    """``y`` ``[T, B, C, H, W]``, its steps in channels-last memory if those of ``x`` are."""
+    if not merge_time(x).is_contiguous(memory_format=torch.channels_last):
+        return y
+    y = merge_time(y).contiguous(memory_format=torch.channels_last)
+    return split_time(y, x.size(0))
+
+
 def wide_dtype(x: Tensor) -> torch.dtype:
     """Type in which counts of spikes are summed: float32 for half precision, else that of ``x``.
 

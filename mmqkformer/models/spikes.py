@@ -20,6 +20,11 @@ _IMAGE_LAYERS = {
 }
 
 
+# What must not be marked again: the way out of the subclass, and the tensor that a view is of: its
+# base would have a base without end, which torch.compile follows to the last.
+_LEFT_AS_THEY_ARE = {Tensor.as_subclass, Tensor._base.__get__}
+
+
 class SpikeFeatures(Tensor):
     """Spikes ``[T, B, C, H, W]`` of a backbone with ``out='spikes'``.
 
@@ -43,6 +48,21 @@ class SpikeFeatures(Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **(kwargs or {}))
         # What a clamp or a power makes of spikes over time is no image either
-        if func is not Tensor.as_subclass and type(result) is Tensor and result.dim() == 5:
+        if func not in _LEFT_AS_THEY_ARE and type(result) is Tensor and result.dim() == 5:
             result = result.as_subclass(cls)
         return result
+
+
+def mark_spikes(x: Tensor) -> Tensor:
+    """``x`` as :class:`SpikeFeatures`; itself while it is compiled, exported or traced.
+
+    A graph knows no subclass: ``torch.compile`` would break at it, ``torch.export`` and ONNX fail.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return x
+    return x.as_subclass(SpikeFeatures)
+
+
+def plain_tensor(x: Tensor) -> Tensor:
+    """``x`` without the mark of :func:`mark_spikes`; itself where it has none."""
+    return x.as_subclass(Tensor) if isinstance(x, SpikeFeatures) else x

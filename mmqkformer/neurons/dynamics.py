@@ -53,7 +53,8 @@ class _MultiStepFire(torch.autograd.Function):
         detach_reset: bool,
     ) -> Tensor:
         v_rest = v_reset or 0.0
-        h = torch.empty_like(x, memory_format=torch.contiguous_format)
+        # In the memory format of x: the next convolution takes what the last one gave
+        h = torch.empty_like(x)
         spikes = torch.empty_like(h)
         v = torch.full_like(x[0], v_rest)
         for t in range(x.size(0)):
@@ -128,7 +129,7 @@ def multi_step_fire(
     if torch.is_grad_enabled() and (x.requires_grad or (learnt and leak.requires_grad)):
         return _MultiStepFire.apply(x, leak, v_threshold, v_reset, surrogate, detach_reset)
     v_rest = v_reset or 0.0
-    spikes = torch.empty_like(x, memory_format=torch.contiguous_format)
+    spikes = torch.empty_like(x)
     v = torch.full_like(x[0], v_rest)
     for t in range(x.size(0)):
         h = charge(x[t], v, leak, v_rest)

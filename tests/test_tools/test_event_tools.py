@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from event_streams import random_events
 from PIL import Image
 
@@ -110,6 +111,14 @@ def test_own_files_are_classified(trained, run_tool, tmp_path, capsys):
     (tmp_path / 'bad.aedat').write_bytes(files[0].read_bytes()[:-3])
     with pytest.raises(SystemExit, match=r'error: .*bad\.aedat: field events'):
         run_tool('predict_events.py', *arguments[:2], tmp_path / 'bad.aedat')
+
+
+def test_predictions_by_weights_that_are_not_finite_are_refused(trained, run_tool, tmp_path):
+    checkpoint = torch.load(trained / 'run' / 'epoch_1.pth', weights_only=True)
+    checkpoint['state_dict']['head.fc.weight'][0, 0] = float('nan')
+    torch.save(checkpoint, tmp_path / 'nan.pth')
+    with pytest.raises(ValueError, match=r'nan\.pth.*\n.*1 unusable: head\.fc\.weight not finite'):
+        run_tool('predict_events.py', trained / 'config.py', tmp_path / 'nan.pth', 'a.aedat')
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import argparse
 import copy
-import io
 import logging
 from types import SimpleNamespace
 
@@ -121,64 +120,3 @@ def test_processes_on_the_cpu_need_torchrun(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(ValueError, match="launcher='slurm': expected 'pytorch' or 'none'"):
         launch.adapt_to_cpu(training(launcher='slurm'))
-
-
-class Malicious:
-    def __reduce__(self):
-        return print, ('code from a checkpoint ran',)
-
-
-@pytest.mark.parametrize('safe', [True, False])
-def test_checkpoint_behind_an_address_is_untrusted_too(safe, monkeypatch, capfd):
-    def fetch(address):
-        assert address == 'https://example.org/a.pth'
-        file = io.BytesIO()
-        torch.save({'state_dict': {}} if safe else {'state_dict': Malicious()}, file)
-        return file.getvalue()
-
-    monkeypatch.setattr(launch.fileio, 'get', fetch)
-    if safe:
-        assert launch.read_checkpoint('https://example.org/a.pth') == {'state_dict': {}}
-    else:
-        with pytest.raises(ValueError, match='expected plain tensors'):
-            launch.read_checkpoint('https://example.org/a.pth')
-        assert 'code from a checkpoint ran' not in capfd.readouterr().out
-
-
-def test_older_format_of_a_checkpoint_is_read(tmp_path):
-    path = tmp_path / 'old.pth'
-    weights = {'module.weight': torch.ones(2, 3), 'module.bias': torch.ones(2)}
-    torch.save(weights, path, _use_new_zipfile_serialization=False)
-    launch.check_checkpoint(torch.nn.Linear(3, 2), str(path))
-
-
-def test_batch_counts_may_be_missing(tmp_path):
-    model = torch.nn.BatchNorm2d(3)
-    weights = model.state_dict()
-    del weights['num_batches_tracked']
-    torch.save(weights, tmp_path / 'bn.pth')
-    launch.check_checkpoint(model, str(tmp_path / 'bn.pth'))
-
-
-def test_long_lists_of_keys_are_cut(tmp_path):
-    torch.save({f'{i}.weight': torch.ones(1) for i in range(20)}, tmp_path / 'many.pth')
-    with pytest.raises(ValueError, match=r'20 unexpected: .* and 14 more'):
-        launch.check_checkpoint(torch.nn.Identity(), str(tmp_path / 'many.pth'))
-
-
-def test_new_classifier_on_a_trained_backbone_fits_in_part(tmp_path):
-    old, new = (torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, n)) for n in (4, 5))
-    path = str(tmp_path / 'old.pth')
-    torch.save(old.state_dict(), path)
-    launch.check_checkpoint(new, path, partial=True)
-    with pytest.raises(ValueError, match='2 of another shape'):
-        launch.check_checkpoint(new, path)
-    with pytest.raises(ValueError, match='2 missing'):
-        launch.check_checkpoint(torch.nn.Linear(3, 2), path, partial=True)
-
-
-def test_batch_counts_alone_do_not_fit_in_part(tmp_path):
-    narrow, wide = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(4)
-    torch.save(narrow.state_dict(), tmp_path / 'narrow.pth')
-    with pytest.raises(ValueError, match='4 of another shape'):
-        launch.check_checkpoint(wide, str(tmp_path / 'narrow.pth'), partial=True)

@@ -1,6 +1,8 @@
 """Publishing, counting, printing and drawing."""
 
+import errno
 import hashlib
+import re
 import runpy
 from pathlib import Path
 
@@ -40,6 +42,19 @@ def test_publishing_refuses_what_is_no_checkpoint(run_tool, tmp_path):
     with pytest.raises(ValueError, match=r'bare\.pth: expected a checkpoint of the runner'):
         run_tool('model_converters/publish_model.py', tmp_path / 'bare.pth', tmp_path / 'out.pth')
     assert [path.name for path in tmp_path.iterdir()] == ['bare.pth']
+
+
+def test_publishing_to_a_full_disk_is_one_line_and_leaves_nothing(
+    trained, run_tool, tmp_path, monkeypatch
+):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('os.fsync', full)
+    arguments = (trained[1] / 'epoch_2.pth', tmp_path / 'tiny.pth')
+    with pytest.raises(SystemExit, match=r'^error: .*tiny-\w{8}\.pth: No space left on device$'):
+        run_tool('model_converters/publish_model.py', *arguments)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Arithmetic(nn.Module):
@@ -107,3 +122,21 @@ def test_an_epoch_is_a_whole_number_of_optimizer_steps():
     assert iterations(cfg, 1_281_167, 8) == 2502 * 2
     with pytest.raises(ValueError, match='less than one optimizer step'):
         iterations(cfg, 511, 8)
+
+
+def test_a_batch_of_one_is_timed_and_compared(trained, run_tool, capsys):
+    config, work_dir = trained
+    arguments = ('--batch', 3, '--size', 16, 20, '--repeats', 1)
+    for weights in ((), ('--checkpoint', work_dir / 'epoch_2.pth')):
+        run_tool('benchmark/batch_of_one.py', config, *arguments, *weights)
+        out = capsys.readouterr().out
+        assert re.search(r'images per second: [\d.]+ one by one, [\d.]+ in a batch of 3\n', out)
+        row = re.search(r'float64 │ ([\d,]+) *│ (\d+) *│ ([\d.e+-]+)', out)
+        assert int(row[1].replace(',', '')) > 1000
+        assert (int(row[2]), float(row[3]) < 1e-12) == (0, True)
+
+
+def test_a_batch_of_none_is_refused(trained, run_tool, capsys):
+    with pytest.raises(SystemExit):
+        run_tool('benchmark/batch_of_one.py', trained[0], '--batch', 0)
+    assert '--batch 0: expected at least 1' in capsys.readouterr().err

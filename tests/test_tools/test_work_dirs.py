@@ -187,13 +187,32 @@ def test_a_full_disk_is_one_line_and_loses_nothing(run, monkeypatch):
     assert not list(work_dir.glob('.*.part'))
 
 
+def test_outputs_leave_nothing_on_a_full_disk(trained, run_tool, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[-1]))
+
+    config, work_dir = trained
+    out = tmp_path / 'scores.json'
+    monkeypatch.setattr(os, 'replace', full)
+    with pytest.raises(SystemExit, match=r'^error: .*scores\.json: No space left on device$'):
+        run_tool(
+            'test.py', config, work_dir / 'epoch_2.pth', '--work-dir', tmp_path / 'test',
+            '--out', out, '--out-item', 'metrics',
+        )  # fmt: skip
+    publish = 'model_converters/publish_model.py'
+    with pytest.raises(SystemExit, match=r'^error: .*\.pth: No space left on device$'):
+        run_tool(publish, work_dir / 'epoch_2.pth', tmp_path / 'pub.pth')
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
 def test_a_folder_that_may_not_be_written_is_one_line(make_config, run_tool, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
 
+    config = make_config()
     monkeypatch.setattr(Path, 'mkdir', refuse)
     with pytest.raises(SystemExit, match=r'^error: .*/work_dir: Read-only file system$'):
-        run_tool('train.py', make_config())
+        run_tool('train.py', config)
 
 
 def test_a_lock_is_free_behind_its_block(tmp_path):

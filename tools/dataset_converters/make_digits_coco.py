@@ -20,7 +20,7 @@ from tqdm import tqdm
 from mmqkformer.checks import at_least, number
 from mmqkformer.datasets import Digits
 from mmqkformer.datasets.digit_scenes import Scene, compose
-from mmqkformer.files import write_atomically
+from mmqkformer.files import disk_errors_in_one_line, write_atomically
 
 SPLITS = ('train', 'val', 'test')
 
@@ -143,4 +143,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with disk_errors_in_one_line():
+        main()

@@ -2,12 +2,13 @@
 
 import argparse
 import hashlib
-import os
+import io
 from pathlib import Path
 
 import torch
 
-from mmqkformer.engine.launch import read_checkpoint
+from mmqkformer.engine.checkpoints import check_weights, read_checkpoint
+from mmqkformer.files import disk_errors_in_one_line, write_atomically
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,22 +31,26 @@ def publish(src: str, dst: str) -> Path:
 
     Returns:
         Path: The written file.
+
+    Raises:
+        ValueError: The source is no checkpoint of the runner, or weights of it are not finite or
+            otherwise unusable; nothing is written.
     """
     checkpoint = read_checkpoint(src)
     if 'state_dict' not in checkpoint:
         raise ValueError(f'{src}: expected a checkpoint of the runner, with a key state_dict')
+    check_weights(checkpoint, src)
     meta = checkpoint.get('meta', {})
     published = {
         'state_dict': checkpoint['state_dict'],
         'meta': {k: meta[k] for k in ('dataset_meta', 'epoch', 'iter') if k in meta},
     }
+    file = io.BytesIO()
+    torch.save(published, file)
+    digest = hashlib.sha256(file.getvalue()).hexdigest()
     dst = Path(dst)
-    dst.parent.mkdir(parents=True, exist_ok=True)
-    partial = dst.with_name(f'.partial-{dst.name}')
-    torch.save(published, partial)
-    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
     target = dst.with_name(f'{dst.stem}-{digest[:8]}.pth')
-    os.replace(partial, target)
+    write_atomically(file.getvalue(), target)
     return target
 
 
@@ -55,4 +60,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with disk_errors_in_one_line():
+        main()

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from mmqkformer.convert import UnknownCheckpointError, convert_file
+from mmqkformer.files import disk_errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,4 +25,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with disk_errors_in_one_line():
+        main()

@@ -195,6 +195,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save(self, runner: Runner, name: str, meta: dict) -> None:
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        # The main process alone saves; what all have to do for it comes first
+        runner.call_hook('before_checkpoint')
         runner.save_checkpoint(
             self.out_dir,
             name,

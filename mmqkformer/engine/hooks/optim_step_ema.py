@@ -112,10 +112,9 @@ class OptimStepEMAHook(EMAHook):
         metrics.update(measured)
         RuntimeInfoHook().after_val_epoch(runner, measured)  # its own turn is over
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Puts the average in the place of the raw weights, which are kept beside it."""
+    def before_checkpoint(self, runner: Runner) -> None:
+        """Gives all processes the same statistics; ``AtomicCheckpointHook`` calls it in all."""
         self._unite_statistics()
-        super().before_save_checkpoint(runner, checkpoint)
 
     def _settle_statistics(self, runner: Runner) -> None:
         if self._settled:

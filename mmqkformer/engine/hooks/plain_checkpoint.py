@@ -11,7 +11,11 @@ from mmengine.logging import HistoryBuffer, print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ..checkpoints import drop_config_texts
+from ..config_data import config_differences, config_to_json
+
 _HISTORY = 'history_buffer'
+_CONFIG = 'config_json'
 _WEIGHTS = ('state_dict', 'ema_state_dict')
 _PLAIN = (bool, int, float, str, torch.Tensor)
 
@@ -23,19 +27,35 @@ class PlainCheckpointHook(Hook):
     mmengine saves its log buffers as objects, which PyTorch's safe loading refuses. With this hook
     a checkpoint loads with ``torch.load(..., weights_only=True)``, so that resuming, testing,
     ``init_cfg`` and other frameworks work unmodified. Name it in ``custom_hooks``.
+
+    The text of the configuration, which mmengine and mmdet run as Python where they find it in a
+    checkpoint, is neither written nor used: ``meta.config_json`` holds it as data, and a resumed
+    run tells where its own differs.
     """
 
     # Saved last: after the hooks that add to the checkpoint
     priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self._loaded_config: str | None = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Replaces what is not plain data, in place."""
         for key in checkpoint:
             if key not in _WEIGHTS:
                 checkpoint[key] = to_plain(checkpoint[key], key)
+        drop_config_texts(checkpoint)
+        checkpoint['meta'][_CONFIG] = config_to_json(runner.cfg)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Rebuilds the log buffers that a resumed run goes on with, in place."""
+        """Drops texts that would run, and rebuilds the log buffers of a resumed run, in place."""
+        if dropped := drop_config_texts(checkpoint):
+            runner.logger.info(
+                f'checkpoint: {", ".join(dropped)} left out, the text of a configuration, which '
+                'would run as Python'
+            )
+        meta = checkpoint.get('meta')
+        self._loaded_config = meta.get(_CONFIG) if isinstance(meta, dict) else None
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for key, value in scalars.items():
             if isinstance(value, dict) and _HISTORY in value:
@@ -46,6 +66,20 @@ class PlainCheckpointHook(Hook):
                     history['count'].cpu().numpy(),
                     history['max_length'],
                 )
+
+    def before_train(self, runner: Runner) -> None:
+        """Tells where the configuration of a resumed run differs from the checkpoint's."""
+        if self._loaded_config is None or not runner.iter:  # first weights only
+            return
+        try:
+            differences = config_differences(self._loaded_config, config_to_json(runner.cfg))
+        except ValueError as error:
+            differences = [f'the checkpoint holds {error}']
+        if differences:
+            runner.logger.warning(
+                'resumed with another configuration than the checkpoint (before -> now): '
+                + '; '.join(differences)
+            )
 
 
 def to_plain(value: object, name: str) -> object:

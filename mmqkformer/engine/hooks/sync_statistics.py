@@ -2,7 +2,6 @@
 
 from mmengine.dist import all_reduce_params
 from mmengine.hooks import SyncBuffersHook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -12,8 +11,8 @@ class SyncStatisticsHook(SyncBuffersHook):
     """mmengine's ``SyncBuffersHook``, which also averages before a checkpoint is saved.
 
     Each process has running statistics of its own batches. Their mean takes their place at the end
-    of an epoch, before a validation and, where a run saves between those (by iterations), in the
-    checkpoint, so that a checkpoint holds what is validated.
+    of an epoch, before a validation and before ``AtomicCheckpointHook`` saves, so that a checkpoint
+    holds what is validated.
     """
 
     # Before the average of the weights, the checkpoint and the logs
@@ -41,15 +40,9 @@ class SyncStatisticsHook(SyncBuffersHook):
         """Averages the buffers of all processes, unless nothing was trained since."""
         self._synchronise(runner)
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Averages the buffers of all processes, those in the checkpoint too."""
-        if self.distributed and not self.synchronised:
-            self._synchronise(runner)
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-            # Copies, where the model is on a GPU
-            for name, buffer in model.named_buffers():
-                if name in checkpoint['state_dict']:
-                    checkpoint['state_dict'][name].copy_(buffer)
+    def before_checkpoint(self, runner: Runner) -> None:
+        """Averages the buffers of all processes; ``AtomicCheckpointHook`` calls it in all."""
+        self._synchronise(runner)
 
     def _synchronise(self, runner: Runner) -> None:
         # Once: the mean of equal values is not always, to the last bit, that value

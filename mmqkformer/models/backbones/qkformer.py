@@ -13,7 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...checks import check_bool, check_list
 from ...layers import SpikingBlock, checkpointed, firing_rates
 from ...neurons import SpikingNeuron
-from ..spikes import SpikeFeatures
+from ..spikes import mark_spikes
+from ..weights import refuse_misfit
 from .arch import expand_arch
 
 _STAGE_KEYS = {'embed', 'block', 'channels', 'depth'}
@@ -44,7 +45,9 @@ class QKFormer(BaseModule):
     Static images ``[B, C, H, W]`` are shown for ``time_steps`` steps; event frames
     ``[B, T, C, H, W]`` bring their own, which must be as many. Any H and W from the total stride
     upwards will do. The network is stateless, and in eval mode a sample's output does not depend
-    on the rest of the batch.
+    on the rest of the batch: in float64 all spikes are equal; in float32 sums round differently in
+    batches of different sizes, and a spike near its threshold may flip. What repeats bit for bit
+    is a batch of one.
 
     Args:
         arch (str | dict | None): ``hst-10-384``, ``hst-10-512``, ``hst-10-768`` (ImageNet),
@@ -227,7 +230,7 @@ class QKFormer(BaseModule):
         if stage in self.out_neurons:
             x = self.out_neurons[stage](x)
         if self.out == 'spikes':
-            return x.as_subclass(SpikeFeatures)
+            return mark_spikes(x)
         # Of the weights' type, which a stock head of the same model has too
         return firing_rates(x).to(next(self.parameters()).dtype)
 
@@ -303,13 +306,10 @@ class QKFormer(BaseModule):
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Tensor], prefix: str, *args, **kwargs
     ) -> None:
-        """Refuses a load that would leave weights at random values.
-
-        mmengine loads checkpoints (``Pretrained``, ``load_from``) without strictness: of another
-        family or width it would load little or nothing, with a warning only.
+        """Refuses a load that would leave weights at random values, or not finite.
 
         Raises:
-            RuntimeError: Weights are missing or of another shape; the message names some.
+            RuntimeError: Weights are missing, of another shape or unusable; the message names some.
         """
         # These start from values that mean something: counts, time constants
         optional = tuple(
@@ -317,16 +317,12 @@ class QKFormer(BaseModule):
             for name, module in self.named_modules()
             if isinstance(module, SpikingNeuron) or name.startswith('out_neurons.')
         )
-        faults = []
-        for name, value in self.state_dict().items():
-            given = state_dict.get(prefix + name)
-            if given is not None and given.shape != value.shape:
-                faults.append(f'{name} {list(given.shape)} instead of {list(value.shape)}')
-            elif given is None and not name.endswith('num_batches_tracked'):
-                faults += [] if name.startswith(optional) else [f'{name} missing']
-        if faults:
-            raise RuntimeError(
-                f'checkpoint does not fit the QKFormer backbone: {len(faults)} weights, e.g. '
-                f'{", ".join(faults[:3])}; is it of another family or width, or its prefix wrong?'
-            )
+        refuse_misfit(
+            self,
+            state_dict,
+            prefix,
+            name='QKFormer backbone',
+            hint='is it of another family or width, or its prefix wrong?',
+            optional=optional,
+        )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

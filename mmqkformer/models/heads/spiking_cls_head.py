@@ -1,5 +1,7 @@
 """Linear classifier on spikes or rates, with losses on the mean or on every time step."""
 
+from collections.abc import Mapping
+
 import torch
 from mmengine.registry import MODELS
 from mmpretrain.models.heads import ClsHead
@@ -9,6 +11,8 @@ from torch.nn import functional as F
 
 from ...checks import check_bool
 from ...layers.time import firing_rates, wide_dtype
+from ..spikes import plain_tensor
+from ..weights import refuse_misfit
 
 
 @MODELS.register_module()
@@ -75,7 +79,7 @@ class SpikingClsHead(ClsHead):
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Features of the last stage, averaged over the tokens: ``[B, C]`` or ``[T, B, C]``."""
-        x = feats[-1].as_subclass(torch.Tensor)
+        x = plain_tensor(feats[-1])
         if x.dim() in (4, 5):
             x = x.flatten(-2).mean(-1, dtype=wide_dtype(x))
         if x.dim() not in (2, 3) or x.size(-1) != self.in_channels:
@@ -134,3 +138,22 @@ class SpikingClsHead(ClsHead):
         return {
             f'accuracy_top-{k}': hits[:, :k].any(1).to(logits.dtype).mean() * 100 for k in self.topk
         }
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Tensor], prefix: str, *args, **kwargs
+    ) -> None:
+        """Refuses a load that would leave the classifier at random values, or not finite.
+
+        Raises:
+            RuntimeError: Weights are missing, of another shape or unusable; the message names some.
+        """
+        refuse_misfit(
+            self,
+            state_dict,
+            prefix,
+            name='SpikingClsHead',
+            hint='is it of other classes? A new classifier is trained from load_from by '
+            'tools/train.py, or with PartialLoadHook in custom_hooks, or on a backbone with '
+            "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')",
+        )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...layers import PEDS, firing_rates
+from ..spikes import plain_tensor
 
 
 @MODELS.register_module()
@@ -63,7 +63,7 @@ class PEDSNeck(BaseModule):
         channels = [x.size(2) for x in inputs]
         if channels != self.in_channels:
             raise ValueError(f'neck.in_channels={self.in_channels}: the inputs have {channels}')
-        levels = [x.as_subclass(torch.Tensor) for x in inputs]
+        levels = [plain_tensor(x) for x in inputs]
         for stage in self.stages:
             levels.append(stage(levels[-1]))
         return tuple(firing_rates(x) for x in levels)

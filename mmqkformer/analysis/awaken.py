@@ -1,0 +1,31 @@
+"""Random weights that make a network fire as a trained one does."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def awaken(model: nn.Module, x: Tensor) -> nn.Module:
+    """Sets norms so that every layer fires: a silent network would pass any comparison.
+
+    The running statistics become those of ``x``, the affine parameters are drawn around a gain of
+    1.5 and a shift of 0.5.
+
+    Args:
+        model (nn.Module): Network with batch normalisation; changed in place.
+        x (Tensor): What its forward takes, of the size that it is to be used at.
+
+    Returns:
+        nn.Module: The model, in eval mode.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 1.0, 2.0)
+        nn.init.normal_(norm.bias, 0.5, 0.2)
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(x)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+    return model.eval()
