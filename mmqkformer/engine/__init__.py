@@ -1,4 +1,4 @@
-"""Hooks, schedules, optimizer wrappers and parameter groups for mmengine's runner."""
+"""Hooks, metrics, schedules, optimizer wrappers and parameter groups for mmengine's runner."""
 
 from .hooks import (
     AtomicCheckpointHook,
