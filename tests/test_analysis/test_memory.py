@@ -229,6 +229,23 @@ def test_the_count_is_that_of_a_real_run_and_of_the_profiler(keys, monkeypatch):
     assert counted.total == pytest.approx(profiled[0], rel=2e-3)
 
 
+@pytest.mark.parametrize(
+    'path',
+    [
+        pytest.param('detection/retinanet_hst-3-128_fpn_digits', marks=pytest.mark.det),
+        pytest.param('segmentation/fpn_hst-3-128_1xb8_digits', marks=pytest.mark.seg),
+    ],
+    ids=['detection', 'segmentation'],
+)
+def test_dense_models_count_like_real_runs(path, monkeypatch):
+    """Of a detector the part behind the neck has data, of a segmentation model nothing."""
+    cfg = Config.fromfile(ROOT / 'configs' / f'{path}.py')
+    cfg.train_dataloader.batch_size = 2
+    counted = training_memory(cfg, gpus=1)
+    monkeypatch.setattr(memory, '_strip_of_data', lambda model, live: Data)
+    assert counted.total == pytest.approx(training_memory(cfg, gpus=1).total, rel=1e-2)
+
+
 def test_autocast_of_the_cpu_saves_what_that_of_cuda_saves():
     """The lists of their operators differ, but in none that keeps much; no GPU is needed."""
 
