@@ -14,8 +14,8 @@ class MergedGroupsHook(Hook):
     groups, which the optimizer's state was loaded into.
     """
 
-    def before_train(self, runner: Runner) -> None:
-        """Looks at every scheduler once."""
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Looks at every scheduler, since a run may have gone back to an old checkpoint."""
         schedulers = runner.param_schedulers or []
         if isinstance(schedulers, dict):
             schedulers = [one for several in schedulers.values() for one in several]
