@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+# Pixels: pycocotools would draw longer edges for hours
 LARGEST_SIDE = 2**20
-LARGEST_NUMBER = 1e9
 LARGEST_ID = 2**53
 
 
@@ -178,11 +178,11 @@ def _is_flag(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER
+    return type(value) in (int, float) and -LARGEST_SIDE <= value <= LARGEST_SIDE
 
 
 def _is_amount(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value <= LARGEST_NUMBER**2
+    return type(value) in (int, float) and 0 <= value <= LARGEST_SIDE**2
 
 
 def _is_box(value: object) -> bool:

@@ -135,6 +135,7 @@ WRONG = [
     ((*ANNOTATION, 'iscrowd'), 'no', "annotations[1].iscrowd='no'"),
     ((*ANNOTATION, 'segmentation'), [], 'annotations[1].segmentation=[]'),
     ((*ANNOTATION, 'segmentation'), [[1, 2, 3, 4, 5]], 'annotations[1].segmentation=[['),
+    ((*ANNOTATION, 'segmentation'), [[0, 0, 10**9, 0, 0, 10**9]], 'annotations[1].segmentation=[['),
     ((*ANNOTATION, 'segmentation', 'counts'), [5, -1], 'annotations[1].segmentation={'),
     ((*ANNOTATION, 'segmentation', 'counts'), 'PPYo1', 'annotations[1].segmentation={'),
     ((*ANNOTATION, 'segmentation', 'size'), [128, 96], 'annotations[1].segmentation={'),
