@@ -96,7 +96,8 @@ def test_and_write(runner: Runner, out: Path, item: str | None) -> None:
                 mmengine.dump(metrics, partial)
             os.replace(partial, out)
     finally:
-        partial.unlink(missing_ok=True)
+        if is_main_process():
+            partial.unlink(missing_ok=True)
 
 
 def main() -> None:

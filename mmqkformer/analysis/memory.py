@@ -20,7 +20,6 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from ..models.data_preprocessors import EventDataPreprocessor
 from .batches import training_batch, training_size
 from .live_bytes import LiveBytes
 
@@ -91,7 +90,7 @@ def training_memory(
         model = _build_model(cfg)
         live = LiveBytes()
         shape = (3, *size)
-        if isinstance(model.data_preprocessor, EventDataPreprocessor):
+        if model.backbone.in_channels == 2:  # polarities of events
             shape = (model.backbone.time_steps, 2, *size)
         # Augmentations of a batch are over before the forward pass begins
         batch = model.data_preprocessor(training_batch(scope, shape, images), False)

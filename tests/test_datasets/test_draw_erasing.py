@@ -99,5 +99,5 @@ def test_a_sample_is_erased_alike_whatever_the_workers_and_the_batch():
     ],
 )
 def test_arguments_out_of_range_are_named(argument, value):
-    with pytest.raises(ValueError, match=rf'DrawErasing.*{argument}=.*: expected'):
+    with pytest.raises(ValueError, match=rf'DrawErasing\.{argument}.*: expected'):
         build(**{argument: value})

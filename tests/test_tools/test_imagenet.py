@@ -42,7 +42,7 @@ val_dataloader = dict(batch_size=4)
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=1)
 param_scheduler = dict(max_epochs=1, warmup_epochs=0)
-default_hooks = dict(logger=dict(interval=1))
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best='accuracy/top1'))
 custom_hooks = []
 visualizer = None
 experiment_name = '{{{{$EXPERIMENT:tiny}}}}'

@@ -17,6 +17,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from mmqkformer.analysis import awaken, compare_with_batch_of_one
+from mmqkformer.checks import at_least
 from mmqkformer.engine.checkpoints import check_checkpoint
 from mmqkformer.version import check_framework
 
@@ -25,17 +26,16 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file of a classifier')
     parser.add_argument('--checkpoint', help='weights; without them random ones')
-    parser.add_argument('--batch', type=int, default=8, help='samples of the batch')
+    parser.add_argument('--batch', type=at_least(1), default=8, help='samples of the batch')
     parser.add_argument(
-        '--size', type=int, nargs='+', default=[32], help='SIZE or HEIGHT WIDTH, in pixels'
+        '--size', type=at_least(1), nargs='+', default=[32], help='SIZE or HEIGHT WIDTH, in pixels'
     )
-    parser.add_argument('--repeats', type=int, default=5, help='the median of so many is printed')
+    parser.add_argument(
+        '--repeats', type=at_least(1), default=5, help='the median of so many is printed'
+    )
     args = parser.parse_args()
     if len(args.size) > 2:
         parser.error(f'--size {args.size}: expected SIZE or HEIGHT WIDTH')
-    for name in ('batch', 'repeats'):
-        if getattr(args, name) < 1:
-            parser.error(f'--{name} {getattr(args, name)}: expected at least 1')
     return args
 
 

@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger
 from tqdm import tqdm
 
 from mmqkformer.analysis import TrainingMemory, micro_batches, training_memory
+from mmqkformer.checks import at_least, number
 from mmqkformer.version import check_framework
 
 GIB = 2**30
@@ -43,26 +44,26 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', nargs='+', help='config files')
     parser.add_argument(
         '--size',
-        type=int,
+        type=at_least(1),
         nargs=2,
         metavar=('HEIGHT', 'WIDTH'),
         help='of the images; by default what the training pipeline makes',
     )
     parser.add_argument(
         '--gpus',
-        type=int,
+        type=at_least(1),
         help='by default as many as make the effective batch auto_scale_lr.base_batch_size',
     )
     parser.add_argument(
         '--fit',
-        type=float,
+        type=number(low=0),
         metavar='GIB',
         help="find the largest micro-batch that divides a GPU's images per optimizer step and fits "
         'a GPU of this memory, with and without activation checkpointing',
     )
     parser.add_argument(
         '--margin',
-        type=float,
+        type=number(low=0),
         default=2.0,
         metavar='GIB',
         help='of --fit, what is assumed for all that is not counted (default: %(default)s)',
@@ -79,10 +80,6 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.markdown and args.fit is None:
         parser.error('--markdown: expected --fit GIB, the memory of the GPU that the table is for')
-    if args.gpus is not None and args.gpus < 1:
-        parser.error(f'--gpus {args.gpus}: expected at least 1')
-    if args.size is not None and min(args.size) < 1:
-        parser.error(f'--size {args.size[0]} {args.size[1]}: expected positive numbers')
     if args.fit is not None and not 0 <= args.margin < args.fit:
         parser.error(f'--margin {args.margin:g}: expected at least 0 and less than --fit')
     return args
