@@ -90,7 +90,7 @@ def training_memory(
         model = _build_model(cfg)
         live = LiveBytes()
         shape = (3, *size)
-        if model.backbone.in_channels == 2:  # polarities of events
+        if getattr(getattr(model, 'backbone', None), 'in_channels', 3) == 2:  # polarities of events
             shape = (model.backbone.time_steps, 2, *size)
         # Augmentations of a batch are over before the forward pass begins
         batch = model.data_preprocessor(training_batch(scope, shape, images), False)

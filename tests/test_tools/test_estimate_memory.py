@@ -71,8 +71,8 @@ def test_a_row_of_the_table():
     ('arguments', 'message'),
     [
         (['--markdown'], r'--markdown: expected --fit GIB'),
-        (['--gpus', '0'], r'--gpus 0: expected at least 1'),
-        (['--size', '0', '9'], r'--size 0 9: expected positive numbers'),
+        (['--gpus', '0'], r'argument --gpus: 0: expected an integer of at least 1'),
+        (['--size', '0', '9'], r'argument --size: 0: expected an integer of at least 1'),
         (['--fit', '1'], r'--margin 2: expected at least 0 and less than --fit'),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -78,6 +79,7 @@ def train(tmp_path, run_tool):
         if fragment:
             assert BASE in fragment
             (tmp_path / 'fragment.py').write_text(fragment.replace(BASE, 'in4.py'))
+        shutil.rmtree(tmp_path / 'work_dirs', ignore_errors=True)
         config = tmp_path / 'tiny.py'
         config.write_text(TINY.format(base='fragment.py' if fragment else 'in4.py'))
         run_tool('train.py', config, *(['--cfg-options', *options] if options else []))
@@ -88,7 +90,7 @@ def train(tmp_path, run_tool):
 
 
 def test_some_of_the_classes(imagenet, tmp_path, train, run_tool):
-    assert re.search(r'Epoch\(val\) \[1\]\[2/2\] +accuracy/top1: ', train())
+    assert re.search(r'Epoch\(val\) \[1\]\[2/2\] +val/accuracy/top1: ', train())
     arguments = ['--out', 'metrics.json', '--out-item', 'metrics', '--cfg-options', *ALONE]
     run_tool('test.py', tmp_path / 'tiny.py', 'work_dirs/tiny/epoch_1.pth', *arguments)
     assert json.loads(Path('metrics.json').read_text())['accuracy/top1'] in range(0, 101)
@@ -114,7 +116,7 @@ def test_a_flat_val_with_a_list(imagenet, train):
         (imagenet / 'val' / folder).rmdir()
     (imagenet / 'meta').mkdir()
     (imagenet / 'meta/val.txt').write_text('\n'.join(lines))
-    assert re.search(r'Epoch\(val\) \[1\]\[2/2\] +accuracy/top1: ', train())
+    assert re.search(r'Epoch\(val\) \[1\]\[2/2\] +val/accuracy/top1: ', train())
     (imagenet / 'meta/val.txt').write_text('\n'.join([*lines[:-1], lines[-1].replace(' 3', ' 4')]))
     message = r'val_dataloader\.dataset: gt_label=4 of sample 7 of .*meta/val\.txt \(.*_1\.JPEG\)'
     with pytest.raises(ValueError, match=message):
@@ -170,7 +172,7 @@ def test_workers_and_batches_ahead(imagenet, train, monkeypatch):
         made.append((self.num_workers, self.prefetch_factor, self.persistent_workers))
 
     monkeypatch.setattr('torch.utils.data.DataLoader.__init__', spy)
-    assert re.search(r'Epoch\(val\) \[1\]\[2/2\] +accuracy/top1: ', train(WORKERS, options=[]))
+    assert re.search(r'Epoch\(val\) \[1\]\[2/2\] +val/accuracy/top1: ', train(WORKERS, options=[]))
     assert made == [(4, 4, True), (2, 2, False)]
 
 

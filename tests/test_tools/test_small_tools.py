@@ -139,4 +139,4 @@ def test_a_batch_of_one_is_timed_and_compared(trained, run_tool, capsys):
 def test_a_batch_of_none_is_refused(trained, run_tool, capsys):
     with pytest.raises(SystemExit):
         run_tool('benchmark/batch_of_one.py', trained[0], '--batch', 0)
-    assert '--batch 0: expected at least 1' in capsys.readouterr().err
+    assert 'argument --batch: 0: expected an integer of at least 1' in capsys.readouterr().err
