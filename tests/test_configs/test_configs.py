@@ -260,7 +260,15 @@ def side(name):
     return next((pixels for word, pixels in sides.items() if word in name), 224)
 
 
-@pytest.mark.parametrize('name', CONFIGS)
+def is_large(name):
+    """Whether a training step takes long; a smaller config has the same kind of pipeline."""
+    return 'release/hst-10-768' in name or '288px' in name
+
+
+@pytest.mark.parametrize(
+    'name',
+    [pytest.param(name, marks=[pytest.mark.slow] if is_large(name) else []) for name in CONFIGS],
+)
 def test_pipelines_and_training_step(name, image):
     """Images in, a finite loss and gradients out: the config's own pipeline and preprocessor."""
     cfg = load(name)
