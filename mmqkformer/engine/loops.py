@@ -1,7 +1,7 @@
 """Training by epochs that goes on exactly where it stopped, and back where it went wrong."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -64,8 +64,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         **kwargs: Further arguments of ``EpochBasedTrainLoop``.
 
     Raises:
-        ValueError: ``max_rollbacks`` is no number, or a checkpoint of the middle of an epoch is
-            resumed with epochs of another length.
+        ValueError: ``max_rollbacks`` is no number, the loader makes no batches, or a checkpoint of
+            the middle of an epoch, or with a schedule by iterations, is resumed with epochs of
+            another length.
     """
 
     resumes_inside_epochs = True
@@ -83,6 +84,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         self.max_rollbacks = max_rollbacks
         self._position = 0
+        if self.dataloader.batch_sampler is None:
+            raise ValueError(
+                'train_dataloader.batch_size=None: expected batches, which can be counted'
+            )
         # DataLoader guards the attribute for the sake of iterators, of which there is none yet
         batches = StartingBatchSampler(self.dataloader.batch_sampler)
         vars(self.dataloader)['batch_sampler'] = batches
@@ -121,19 +126,27 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Tells how many batches of this epoch are trained already."""
         length = len(self.dataloader)
         before = self._info(EPOCH_LENGTH) or length
+        if EPOCH_LENGTH not in self.runner.message_hub.runtime_info and self._epoch:
+            before = self._iter // self._epoch  # formerly all were saved at the end of an epoch
         self._position = self._iter - self._epoch * before
-        if self._position and before != length:
+        if before != length and (self._position or self._is_scheduled_by_iterations()):
             raise ValueError(
                 f'the checkpoint was saved after {self._position} of the {before} iterations of '
                 f'epoch {self._epoch + 1}; an epoch of this run has {length}: expected the same '
-                'data, train_dataloader.batch_size and number of processes, or a checkpoint of '
-                "an epoch's end"
+                'data, train_dataloader.batch_size and number of processes, which the position '
+                'and a schedule by iterations need'
             )
         self.runner.message_hub.update_info(EPOCH_LENGTH, length)
         if self._position:
             self.runner.logger.info(
                 f'epoch {self._epoch + 1} goes on behind iteration {self._position} of {length}'
             )
+
+    def _is_scheduled_by_iterations(self) -> bool:
+        schedulers = self.runner.param_schedulers or []
+        if isinstance(schedulers, dict):  # of several optimizers
+            schedulers = chain.from_iterable(schedulers.values())
+        return any(not scheduler.by_epoch for scheduler in schedulers)
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()

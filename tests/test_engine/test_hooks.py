@@ -308,19 +308,6 @@ def test_a_loop_that_repeats_half_an_epoch_is_refused(tmp_path):
         runner(tmp_path / 'b', train_cfg=stock, hooks=[dict(type='PreemptionHook')]).train()
 
 
-def test_half_an_epoch_of_another_length_is_refused(tmp_path):
-    class Stop(Hook):
-        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-            if runner.iter == 3:
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        runner(tmp_path, checkpoint=dict(by_epoch=False, interval=3), hooks=[Stop()]).train()
-    message = r'saved after 3 of the 8 iterations of epoch 1; an epoch of this run has 4: expected'
-    with pytest.raises(ValueError, match=message):
-        runner(tmp_path, dataset=Numbers(size=8), resume=True).train()
-
-
 def test_the_best_of_several_metrics_are_kept(tmp_path):
     class Scores(Score):
         def evaluate(self, size):

@@ -92,6 +92,39 @@ def test_a_seed_that_is_none_is_named(tmp_path, seed):
         run_of(tmp_path, Spoil(0, ()), 0, seed_hook=dict(data_seed=seed))
 
 
+def test_half_an_epoch_of_another_length_is_refused(tmp_path):
+    class Stop(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner(tmp_path, checkpoint=dict(by_epoch=False, interval=3), hooks=[Stop()]).train()
+    message = r'saved after 3 of the 8 iterations of epoch 1; an epoch of this run has 4: expected'
+    with pytest.raises(ValueError, match=message):
+        runner(tmp_path, dataset=Numbers(size=8), resume=True).train()
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_a_schedule_by_iterations_needs_epochs_of_one_length(tmp_path, legacy):
+    """Its clock would run at another speed; one by epochs does not mind."""
+    schedule = dict(type='WarmupCosineLR', max_epochs=2)
+    by_iterations = dict(schedule, convert_to_iter_based=True)
+    for name, scheduler in (('a', by_iterations), ('b', schedule)):
+        runner(tmp_path / name, epochs=1, param_scheduler=dict(scheduler)).train()
+        path = tmp_path / name / 'run' / 'epoch_1.pth'
+        if legacy:  # a checkpoint of before
+            checkpoint = torch.load(path, weights_only=True)
+            del checkpoint['message_hub']['runtime_info']['epoch_length']
+            torch.save(checkpoint, path)
+    short = dict(dataset=Numbers(size=8), resume=True)
+    with pytest.raises(ValueError, match=r'0 of the 8 iterations of epoch 2; an epoch .* has 4'):
+        runner(tmp_path / 'a', param_scheduler=by_iterations, **short).train()
+    resumed = runner(tmp_path / 'b', param_scheduler=schedule, **short)
+    resumed.train()
+    assert (resumed.epoch, resumed.iter) == (2, 12)
+
+
 class Validations(Hook):
     """Counts them, and can die in one."""
 
