@@ -5,20 +5,15 @@ from functools import partial
 
 import torch
 from mmengine.dist import get_rank
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..datasets.seeding import ITERATIONS, seed_everything
+from .checkpoints import unwrap
 
 # What a sample may be called in its meta information: its index, its file
 SAMPLE_KEYS = ('sample_idx', 'img_id', 'img_path', 'events_source')
-
-
-def plain_model(runner: Runner) -> nn.Module:
-    """The model of a run without its wrapper for several processes."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def floating(value: object) -> Iterator[Tensor]:
@@ -78,7 +73,7 @@ def replay(runner: Runner, data_batch: dict, backward: bool) -> str:
         str: The first layer whose output (or the gradient at it) is not finite and the samples
         that it came from; or that there is none.
     """
-    model = plain_model(runner)
+    model = unwrap(runner.model)
     outputs: list[tuple[str, nn.Module, Tensor]] = []
     gradients: list[str] = []
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
+
+from ..checkpoints import unwrap
 
 
 @HOOKS.register_module()
@@ -28,7 +29,7 @@ class CheckLabelsHook(Hook):
         Raises:
             ValueError: A label is out of range, or the config names different numbers of classes.
         """
-        _check_augments(_unwrapped(runner.model))
+        _check_augments(unwrap(runner.model))
         self._check(runner, 'train', runner.train_dataloader.dataset)
         if runner.val_loop is not None:
             self._check(runner, 'val', runner.val_dataloader.dataset, runner.val_evaluator)
@@ -45,7 +46,7 @@ class CheckLabelsHook(Hook):
     def _check(
         runner: Runner, split: str, dataset: Dataset, evaluator: Evaluator | None = None
     ) -> None:
-        classes = getattr(getattr(_unwrapped(runner.model), 'head', None), 'num_classes', None)
+        classes = getattr(getattr(unwrap(runner.model), 'head', None), 'num_classes', None)
         if classes is None:
             return
         check_labels(f'{split}_dataloader.dataset', dataset, classes)
@@ -100,9 +101,3 @@ def _check_augments(model: nn.Module) -> None:
             f'data_preprocessor.num_classes={mixed}: expected {classes}, as in '
             f'model.head.num_classes={classes}'
         )
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model

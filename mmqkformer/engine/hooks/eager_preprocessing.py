@@ -2,9 +2,10 @@
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+
+from ..checkpoints import unwrap
 
 
 @HOOKS.register_module()
@@ -20,6 +21,5 @@ class EagerPreprocessingHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Comes after ``torch.compile`` has wrapped the step and before its first call."""
         if runner.cfg.get('compile'):
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-            preprocessor = model.data_preprocessor
+            preprocessor = unwrap(runner.model).data_preprocessor
             preprocessor.forward = torch.compiler.disable(preprocessor.forward)

@@ -11,12 +11,12 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from ..checkpoints import unwrap
 from ..replay import (
     floating,
     inputs_of,
     is_finite,
     name_samples,
-    plain_model,
     replay,
     running_statistics,
 )
@@ -83,7 +83,7 @@ class NonFiniteLossHook(Hook):
 
 def _watched(runner: Runner, outputs: dict) -> list[tuple[str, list[tuple[str, Tensor]]]]:
     """Named tensors by kind, weights first: the device of the check is theirs."""
-    model = plain_model(runner)
+    model = unwrap(runner.model)
     losses = [
         (name, torch.as_tensor(value).detach())
         for name, value in outputs.items()
