@@ -143,7 +143,6 @@ def group_is_gone(group, seconds):
     return False
 
 
-@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks at processes in /proc')
 @pytest.mark.parametrize(
     ('number', 'whole_group', 'seconds'),
     [
