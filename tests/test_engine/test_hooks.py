@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
+from processes import run_two_processes
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -423,9 +423,6 @@ def test_the_runner_steps_the_schedule_as_its_equation_says(tmp_path, to_iterati
 
 
 def one_of_two_processes(rank, folder):
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
-    )
     run = runner(folder)
     hook = mmqkformer.engine.NonFiniteLossHook()
     hook.after_train_iter(run, 0, outputs=dict(loss=torch.tensor(1.0)))
@@ -435,12 +432,11 @@ def one_of_two_processes(rank, folder):
     except NonFiniteLossError as error:
         said = str(error)
     (folder / f'{rank}.txt').write_text(said)
-    torch.distributed.destroy_process_group()
 
 
 def test_all_processes_stop_when_one_sees_it(tmp_path):
     """Else the main process would save weights that the gradients of the other have spoilt."""
-    mp.start_processes(one_of_two_processes, (tmp_path,), nprocs=2, start_method='fork')
+    run_two_processes(one_of_two_processes, tmp_path)
     main, other = ((tmp_path / f'{rank}.txt').read_text() for rank in (0, 1))
     assert main == other
     assert main.startswith('iteration 1 (epoch 1): process 1: loss=inf; the run stops')

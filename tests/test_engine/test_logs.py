@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
@@ -16,6 +15,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
+from processes import run_two_processes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.nn import functional as F
@@ -321,20 +321,16 @@ def test_a_value_that_few_iterations_have_is_their_mean():
 
 
 def one_of_two_processes(rank, folder):
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
-    )
     run = Iterations(EpochLogHook())
     run.begin()
     accuracy = {'accuracy_top-1': 50.0} if rank else {}
     run.iterate(loss=1.0 + rank, time=2.0, images=4, **accuracy)
     run.end()
     torch.save(run.row, folder / f'{rank}.pt')
-    torch.distributed.destroy_process_group()
 
 
 def test_means_are_over_all_processes(tmp_path):
-    mp.start_processes(one_of_two_processes, (tmp_path,), nprocs=2, start_method='fork')
+    run_two_processes(one_of_two_processes, tmp_path)
     row = torch.load(tmp_path / '0.pt')
     assert row['train_epoch/loss'] == 1.5
     assert row['train_epoch/accuracy_top-1'] == 50.0

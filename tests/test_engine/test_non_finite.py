@@ -1,14 +1,13 @@
 """A run stops in the iteration that stops being finite, says where, and saves nothing of it."""
 
-import os
 import uuid
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
+from processes import run_two_processes
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset
 
@@ -266,10 +265,6 @@ def test_the_check_reads_the_device_once(tmp_path, monkeypatch):
 
 
 def one_of_two(rank, folder):
-    os.environ['LOCAL_RANK'] = str(rank)
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
-    )
     # Process 1 has the odd images; two a batch
     wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     run = runner(
@@ -282,12 +277,11 @@ def one_of_two(rank, folder):
     )
     (folder / f'{rank}.txt').write_text(message_of(run))
     assert run.iter == 3
-    torch.distributed.destroy_process_group()
 
 
 def test_two_processes_stop_together(tmp_path):
     """Only one of them meets it, in an input that reaches neither a gradient nor a weight."""
-    mp.start_processes(one_of_two, (tmp_path,), nprocs=2, start_method='fork')
+    run_two_processes(one_of_two, tmp_path)
     main, other = ((tmp_path / f'{rank}.txt').read_text() for rank in (0, 1))
     assert main == other
     assert main == (

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.model import BaseModel
+from processes import run_two_processes
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -161,20 +161,16 @@ def test_whole_batches_of_at_most_the_data_set(asked, batch_size, batches):
 
 
 def one_of_two_processes(rank, folder):
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
-    )
     torch.manual_seed(0)
     model = Network()
     torch.manual_seed(rank)
     estimate_statistics(model, loader(noise=0), num_samples=32)
     torch.save(found(model), folder / f'{rank}.pt')
     torch.save(list(map(int, subset_indices(Points(), 32))), folder / f'{rank}-indices.pt')
-    torch.distributed.destroy_process_group()
 
 
 def test_processes_divide_the_samples_and_share_the_result(model, tmp_path):
-    mp.start_processes(one_of_two_processes, (tmp_path,), nprocs=2, start_method='fork')
+    run_two_processes(one_of_two_processes, tmp_path)
     mine, other = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))
     assert torch.equal(mine, other)
     first, second = (torch.load(tmp_path / f'{rank}-indices.pt') for rank in (0, 1))

@@ -3,16 +3,13 @@
 from types import SimpleNamespace
 
 import torch
-import torch.multiprocessing as mp
+from processes import run_two_processes
 from torch import nn
 
 from mmqkformer.engine import SyncStatisticsHook
 
 
 def one_of_two_processes(rank, folder):
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
-    )
     run = SimpleNamespace(model=nn.BatchNorm1d(2))
     mean = run.model.running_mean
     hook = SyncStatisticsHook()
@@ -37,11 +34,10 @@ def one_of_two_processes(rank, folder):
     hook.before_checkpoint(run)
     seen.append((mean - rank).tolist())
     torch.save(seen, folder / f'{rank}.pt')
-    torch.distributed.destroy_process_group()
 
 
 def test_statistics_are_averaged_at_epochs_ends_validations_and_checkpoints(tmp_path):
-    mp.start_processes(one_of_two_processes, (tmp_path,), nprocs=2, start_method='fork')
+    run_two_processes(one_of_two_processes, tmp_path)
     for rank in (0, 1):
         assert torch.load(tmp_path / f'{rank}.pt') == [[0.0, 3.0]] * 4
 
