@@ -1,0 +1,101 @@
+"""Builds the parts of a network from configs; every error carries the path of the wrong field."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from mmengine.registry import MODELS
+
+# What our parts' errors begin with: the name of a field, perhaps inside of others
+_FIELD = re.compile(r'[A-Za-z_]\w*(\.\w+|\[[^]]*\])*=')
+
+
+class ConfigError(ValueError):
+    """A field of a config is wrong; the message is ``path.of.field=value: what was expected``."""
+
+
+@contextmanager
+def inside(key: str, value: object = None) -> Iterator[None]:
+    """Puts ``key.`` in front of the errors about fields, and makes errors of all others.
+
+    Args:
+        key (str): Path of what is being built, e.g. ``stages[1].block[0]``.
+        value (object): What the config says there, for errors that name no field of it.
+
+    Raises:
+        ConfigError: Whatever was raised inside, with its path.
+    """
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        if not _FIELD.match(message):
+            raise ConfigError(f'{key}={value!r}: {message}') from error
+        raise ConfigError(f'{key}.{message}') from error
+    except Exception as error:
+        raise ConfigError(f'{key}={value!r}: {type(error).__name__}: {error}') from error
+
+
+def arguments_of(factory: Callable) -> set[str]:
+    """Names of the arguments that a class or function takes.
+
+    ``**kwargs`` of a class stand for what the classes above it take; those of a function, and of
+    a class that nothing above explains, for no further names.
+    """
+    layers = [factory]
+    if inspect.isclass(factory):
+        layers = [vars(c)['__init__'] for c in factory.__mro__[:-1] if '__init__' in vars(c)]
+    names: set[str] = set()
+    for layer in layers:
+        parameters = inspect.signature(layer).parameters.values()
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names - {'self'}
+
+
+def type_of(key: str, cfg: object) -> Callable:
+    """The registered class or function that a config names.
+
+    Raises:
+        ConfigError: It is no dict with a ``type``, or the type is not registered.
+    """
+    if not isinstance(cfg, Mapping) or 'type' not in cfg:
+        raise ConfigError(f"{key}={cfg!r}: expected a dict with 'type'")
+    name = cfg['type']
+    found = name if callable(name) else MODELS.get(name) if isinstance(name, str) else None
+    if found is None:
+        raise ConfigError(f'{key}.type={name!r}: expected the name of a registered part')
+    return found
+
+
+def build_part(key: str, cfg: object, expected: type | None = None, **defaults) -> object:
+    """Builds a registered part.
+
+    Args:
+        key (str): Path of its config, for errors.
+        cfg (object): Dict of ``type`` and the arguments of that type.
+        expected (type | None): Class that the part must be of. Defaults to None, any.
+        **defaults: Arguments for what the config leaves open, where the type takes them.
+
+    Returns:
+        object: The part.
+
+    Raises:
+        ConfigError: The type or an argument is unknown, or a value is wrong.
+    """
+    factory = type_of(key, cfg)
+    if inspect.isclass(factory) and expected is not None and not issubclass(factory, expected):
+        raise ConfigError(f'{key}.type={cfg["type"]!r}: expected a {expected.__name__}')
+    given = {name: value for name, value in cfg.items() if name != 'type'}
+    known = arguments_of(factory)
+    for name in given:
+        if name not in known:
+            raise ConfigError(
+                f'{key}.{name}={given[name]!r}: {factory.__name__} knows no such key, only '
+                f'{sorted(known)}'
+            )
+    arguments = {name: value for name, value in defaults.items() if name in known} | given
+    with inside(key, cfg):
+        return factory(**arguments)
