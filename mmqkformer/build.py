@@ -16,7 +16,7 @@ class ConfigError(ValueError):
 
 
 @contextmanager
-def inside(key: str, value: object = None) -> Iterator[None]:
+def inside(key: str, value: object) -> Iterator[None]:
     """Puts ``key.`` in front of the errors about fields, and makes errors of all others.
 
     Args:
@@ -55,26 +55,25 @@ def arguments_of(factory: Callable) -> set[str]:
     return names - {'self'}
 
 
-def type_of(key: str, cfg: object) -> Callable:
+def type_of(cfg: object) -> Callable:
     """The registered class or function that a config names.
 
     Raises:
-        ConfigError: It is no dict with a ``type``, or the type is not registered.
+        ValueError: It is no dict with a ``type``, or the type is not registered.
     """
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
-        raise ConfigError(f"{key}={cfg!r}: expected a dict with 'type'")
+        raise ValueError("expected a dict with 'type'")
     name = cfg['type']
     found = name if callable(name) else MODELS.get(name) if isinstance(name, str) else None
     if found is None:
-        raise ConfigError(f'{key}.type={name!r}: expected the name of a registered part')
+        raise ValueError(f'type={name!r}: expected the name of a registered part')
     return found
 
 
-def build_part(key: str, cfg: object, expected: type | None = None, **defaults) -> object:
+def build(cfg: object, expected: type | None = None, **defaults) -> object:
     """Builds a registered part.
 
     Args:
-        key (str): Path of its config, for errors.
         cfg (object): Dict of ``type`` and the arguments of that type.
         expected (type | None): Class that the part must be of. Defaults to None, any.
         **defaults: Arguments for what the config leaves open, where the type takes them.
@@ -83,19 +82,27 @@ def build_part(key: str, cfg: object, expected: type | None = None, **defaults) 
         object: The part.
 
     Raises:
-        ConfigError: The type or an argument is unknown, or a value is wrong.
+        ValueError: The type or an argument is unknown, or a value is wrong; the message begins
+            with the name of the field.
     """
-    factory = type_of(key, cfg)
+    factory = type_of(cfg)
     if inspect.isclass(factory) and expected is not None and not issubclass(factory, expected):
-        raise ConfigError(f'{key}.type={cfg["type"]!r}: expected a {expected.__name__}')
+        raise ValueError(f'type={cfg["type"]!r}: expected a {expected.__name__}')
     given = {name: value for name, value in cfg.items() if name != 'type'}
     known = arguments_of(factory)
-    for name in given:
+    for name, value in given.items():
         if name not in known:
-            raise ConfigError(
-                f'{key}.{name}={given[name]!r}: {factory.__name__} knows no such key, only '
-                f'{sorted(known)}'
+            raise ValueError(
+                f'{name}={value!r}: {factory.__name__} knows no such key, only {sorted(known)}'
             )
-    arguments = {name: value for name, value in defaults.items() if name in known} | given
+    return factory(**{k: v for k, v in defaults.items() if k in known} | given)
+
+
+def build_part(key: str, cfg: object, expected: type | None = None, **defaults) -> object:
+    """:func:`build`, with the path of the config in front of every error.
+
+    Raises:
+        ConfigError: Something is wrong with it.
+    """
     with inside(key, cfg):
-        return factory(**arguments)
+        return build(cfg, expected, **defaults)

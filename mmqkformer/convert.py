@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .files import written_whole
-from .models.backbones import ARCHITECTURES, QKFormer
+from .models.backbones import QKFormer
 
 # Each family is told by a key that only it has; the rest of its keys must then all be known.
 _FAMILIES = {
@@ -156,13 +156,12 @@ def _complete(family: str, keys: Iterable[str]) -> set[str]:
     """Names of a whole model with as many blocks a stage as ``keys`` have."""
     blocks = [re.match(r'backbone\.stages\.(\d+)\.blocks\.(\d+)\.', key) for key in keys]
     places = {(int(match[1]), int(match[2])) for match in blocks if match}
-    arch = ARCHITECTURES[_ARCHITECTURE[family]]
     depths = [
         max([block + 1 for at, block in places if at == stage], default=1)
-        for stage in range(len(arch['depths']))
+        for stage in range(len(_EMBEDS[family]))
     ]
     with torch.device('meta'):
-        backbone = QKFormer(arch=dict(arch, depths=depths))
+        backbone = QKFormer(arch=dict(base=_ARCHITECTURE[family], depths=depths))
     names = {f'backbone.{name}' for name in backbone.state_dict()}
     return names | {'head.fc.weight', 'head.fc.bias'}
 

@@ -1,16 +1,18 @@
-"""Blocks on ``[T, B, C, H, W]``: patch embeddings, attentions, MLP, transformer block."""
+"""Layers on ``[T, B, C, H, W]``: units, patch embeddings, branches, residual blocks."""
 
 from .attention import QKChannelAttention, QKTokenAttention, SpikingSelfAttention
-from .block import DropPath, SpikingBlock
-from .checkpoint import checkpointed
+from .branches import SpikingMLP
 from .conv import SpikingConv
-from .embed import PEDS, SPS, PEDSStem
-from .mlp import SpikingMLP
-from .time import firing_rates, merge_time, split_time
+from .embed import ConvEmbed
+from .memory import checkpointed
+from .presets import PEDS, SPS, PEDSStem
+from .residual import DropPath, SpikingBlock
+from .time import mean_over_time, merge_time, split_time
 
 __all__ = [
     'PEDS',
     'SPS',
+    'ConvEmbed',
     'DropPath',
     'PEDSStem',
     'QKChannelAttention',
@@ -20,7 +22,7 @@ __all__ = [
     'SpikingMLP',
     'SpikingSelfAttention',
     'checkpointed',
-    'firing_rates',
+    'mean_over_time',
     'merge_time',
     'split_time',
 ]

@@ -2,16 +2,42 @@
 
 import torch
 from mmcv.cnn import build_norm_layer
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..build import build_part, inside
+from ..checks import check_bool, check_int, check_str
+from ..neurons import SpikingNeuron
 from .time import merge_time, split_time
 
+FIRE = ('last', 'first', 'none')
+POOLS = ('before_neuron', 'after_neuron', 'before_conv')
+# Wider than any network of the field; what is above is a slip that would take hours or all memory
+MAX_CHANNELS = 2**14
+MAX_KERNEL = 63
 
-def max_pool() -> nn.MaxPool2d:
-    """The model's down-sampling: 3 x 3, stride 2, padding 1, H -> ceil(H / 2)."""
-    return nn.MaxPool2d(3, stride=2, padding=1)
+
+def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
+    """Builds a norm of feature maps ``[B, C, H, W]``.
+
+    Raises:
+        ValueError: It is no config of one.
+    """
+    if not isinstance(norm_cfg, dict) or 'type' not in norm_cfg:
+        raise ValueError(f"norm_cfg={norm_cfg!r}: expected a dict with 'type', such as 'BN'")
+    with inside('norm_cfg', norm_cfg):
+        norm = build_norm_layer(norm_cfg, channels)[1]
+        # Some take vectors or volumes, which would show in the first forward pass only
+        if not isinstance(norm, (nn.BatchNorm2d, nn.SyncBatchNorm)):
+            with torch.no_grad():
+                norm.eval()(torch.zeros(2, channels, 2, 2))
+            norm.train()
+    return norm
+
+
+def steps_are_equal(x: Tensor) -> bool:
+    """Whether ``[T, B, ...]`` is one step, expanded: all steps are the same memory."""
+    return x.size(0) > 1 and x.stride(0) == 0
 
 
 def norm_of_copies(norm: nn.Module, x: Tensor, copies: int) -> Tensor:
@@ -47,56 +73,101 @@ def norm_of_copies(norm: nn.Module, x: Tensor, copies: int) -> Tensor:
 
 
 class SpikingConv(nn.Module):
-    """Convolution - norm [- max-pool] [- neuron] on ``[T, B, C, H, W]``.
+    """Convolution, norm, and where they are asked for a max-pool and a neuron.
+
+    ========== ==================================================
+    fire       order, with the places of a max-pool
+    ========== ==================================================
+    ``last``   [before_conv] conv - norm - [before_neuron] neuron [after_neuron]
+    ``first``  [before_neuron] neuron [after_neuron, before_conv] conv - norm
+    ``none``   [before_conv] conv - norm [before_neuron: behind the norm]
+    ========== ==================================================
+
+    A membrane comes out where the neuron is not last. If all steps of the input are equal
+    (expanded along time, as a static image is), everything in front of the neuron is computed for
+    one of them.
 
     Args:
         in_channels (int): Input channels.
         out_channels (int): Output channels.
-        kernel_size (int): Odd kernel size; the padding is ``kernel_size // 2``.
+        kernel_size (int): Kernel size. Defaults to 3.
         stride (int): Stride. Defaults to 1.
+        padding (int | None): Padding. Defaults to None, ``kernel_size // 2``: of an odd kernel
+            H becomes ceil(H / stride).
+        groups (int): Groups of the convolution. Defaults to 1.
         bias (bool): Whether the convolution has a bias. Defaults to False.
-        pool (bool): Whether a max-pool comes before the neuron. Defaults to False.
-        neuron (dict | None): Neuron config; None returns currents. Defaults to None.
+        pool (str | None): Place of a 3 x 3 max-pool of stride 2, ``before_neuron``,
+            ``after_neuron`` or ``before_conv``. Defaults to None.
+        fire (str): ``last``, ``first`` or ``none``. Defaults to ``last``.
+        neuron (dict | None): Neuron config; None fires nowhere. Defaults to None.
         norm_cfg (dict): Config of the norm.
+
+    Raises:
+        ValueError: A value is out of range.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int = 3,
         *,
         stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
         bias: bool = False,
-        pool: bool = False,
+        pool: str | None = None,
+        fire: str = 'last',
         neuron: dict | None = None,
         norm_cfg: dict,
     ) -> None:
         super().__init__()
+        check_int('channels', in_channels, 1, MAX_CHANNELS)
+        check_int('channels', out_channels, 1, MAX_CHANNELS)
+        check_int('kernel_size', kernel_size, 1, MAX_KERNEL)
+        check_int('stride', stride, 1, MAX_KERNEL)
+        padding = kernel_size // 2 if padding is None else check_int('padding', padding, 0, 63)
+        check_int('groups', groups, 1)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f'groups={groups!r}: expected a divisor of the channels, {in_channels} and '
+                f'{out_channels}'
+            )
+        check_bool('bias', bias)
+        check_str('fire', fire, FIRE)
+        if pool is not None:
+            check_str('pool', pool, POOLS)
+        fire = 'none' if neuron is None else fire
+        if fire == 'none' and pool == 'after_neuron':
+            raise ValueError(f'pool={pool!r}: expected another place, as the unit has no neuron')
         self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=bias
+            in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
         )
-        self.norm = build_norm_layer(norm_cfg, out_channels)[1]
-        self.pool = max_pool() if pool else None
-        self.neuron = MODELS.build(neuron) if neuron else None
+        self.norm = build_norm(norm_cfg, out_channels)
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1) if pool else None
+        self.neuron = None if fire == 'none' else build_part('neuron', neuron, SpikingNeuron)
+        self.fire = fire
+        self.pool_place = pool
+        self.stride = stride * (2 if pool else 1)
 
-    def forward(self, x: Tensor, copies: int = 1) -> Tensor:
-        """Runs the unit.
-
-        Args:
-            x (Tensor): ``[T, B, C, H, W]``, or one step ``[1, B, C, H, W]`` that stands for all.
-            copies (int): Number of equal steps that ``x`` stands for. Everything up to the neuron
-                is computed once for them. Defaults to 1.
-
-        Returns:
-            Tensor: Spikes, or currents without a neuron, ``[T, B, C', H', W']``.
-        """
-        time_steps = x.size(0)
-        x = self.conv(merge_time(x))
-        x = norm_of_copies(self.norm, x, copies)
-        if self.pool is not None:
-            x = self.pool(x)
-        x = split_time(x, time_steps)
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` to spikes or currents ``[T, B, C', H', W']``."""
+        if self.fire == 'first':
+            x = self._pooled(x, 'before_neuron')
+            x = self._pooled(self.neuron(x), 'after_neuron')
+        time_steps, copies = x.size(0), 1
+        if steps_are_equal(x):
+            x, copies = x[:1], time_steps
+        x = self._pooled(x, 'before_conv')
+        y = norm_of_copies(self.norm, self.conv(merge_time(x)), copies)
+        if self.fire != 'first' and self.pool_place == 'before_neuron':
+            y = self.pool(y)
+        x = split_time(y, x.size(0))
         if copies > 1:
-            x = x.expand(copies, *x.shape[1:])
-        return x if self.neuron is None else self.neuron(x)
+            x = x.expand(time_steps, *x.shape[1:])
+        return self._pooled(self.neuron(x), 'after_neuron') if self.fire == 'last' else x
+
+    def _pooled(self, x: Tensor, place: str) -> Tensor:
+        if self.pool_place != place:
+            return x
+        return split_time(self.pool(merge_time(x)), x.size(0))

@@ -1,61 +1,65 @@
-"""Patch embeddings: PEDS (patch embedding with deformed shortcut) and Spikformer's SPS."""
+"""Patch embeddings: a chain of convolutions with a shortcut."""
 
+import math
 from collections.abc import Sequence
 
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .conv import SpikingConv, max_pool
-from .time import merge_time, split_time
+from ..build import arguments_of, build_part, inside
+from ..checks import check_dict, check_int, check_list, check_str
+from ..neurons import SpikingNeuron
+from .conv import SpikingConv
 
-RESIDUALS = ('add', 'membrane')
+_UNIT_KEYS = arguments_of(SpikingConv) - {'in_channels', 'out_channels', 'norm_cfg'}
 
 
-def check_residual(residual: str) -> str:
-    """Returns ``residual`` if it is a known kind.
+def _build_unit(key: str, unit: dict, in_channels: int, out_channels: int, **common) -> SpikingConv:
+    with inside(key, unit):
+        for name, value in unit.items():
+            if name not in _UNIT_KEYS:
+                raise ValueError(
+                    f'{name}={value!r}: a unit knows no such key, only {sorted(_UNIT_KEYS)}'
+                )
+        return SpikingConv(in_channels, out_channels, **{**common, **unit})
+
+
+@MODELS.register_module()
+class ConvEmbed(BaseModule):
+    """A chain of units ``u_0, u_1, ...`` of convolution, norm, pool and neuron, with a shortcut.
+
+    ``y = u_n(...u_s(x_s)) + shortcut(x_s)``, where ``x_s`` is what comes behind the first
+    ``s = shortcut_from`` units, the input for s = 0. Every embedding of a stage is one: the
+    deformed shortcut of QKFormer (:class:`PEDS`, :class:`PEDSStem`), Spikformer's patch splitting
+    (:class:`SPS`), strided convolutions, the first block of a residual stage.
+
+    What leaves it is told by ``stream``: ``spikes`` (0 or 1, times the neuron's unit), ``sums`` of
+    spikes, or a ``membrane`` potential, where the last unit or the shortcut does not fire last.
+
+    Args:
+        in_channels (int): Input channels.
+        embed_dims (int): Output channels C'.
+        neuron (dict): Neuron config.
+        norm_cfg (dict): Config of the norms.
+        units (Sequence[dict]): Arguments of a :class:`~mmqkformer.layers.SpikingConv` each
+            (``kernel_size``, ``stride``, ``padding``, ``groups``, ``bias``, ``pool``, ``fire``,
+            ``neuron``), besides ``channels`` (output channels; of the last unit C', which is its
+            default) and ``name`` (of the module, else ``convs.{i}``).
+        shortcut (str | dict): ``none``, ``identity``, ``conv`` (1 x 1, with the stride of what it
+            spans, firing where the last unit fires last), or a dict of a unit's arguments.
+            Defaults to ``none``.
+        shortcut_from (int): Number of units before the shortcut. Defaults to 0.
+        shortcut_on (str): Where ``x_s`` is a membrane: ``spikes`` puts a neuron there, which
+            fires for the shortcut and the units behind it, ``membrane`` takes it as it is.
+            Defaults to ``spikes``.
+        in_stream (str): What comes in, ``spikes`` (sums as well) or ``membrane``. Defaults to
+            ``spikes``.
+        init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
 
     Raises:
-        ValueError: It is neither ``add`` nor ``membrane``.
+        ValueError: A value is out of range, or shortcut and units do not end in the same shape.
     """
-    if residual not in RESIDUALS:
-        raise ValueError(f"residual={residual!r}: expected 'add' or 'membrane'")
-    return residual
-
-
-def _check_widths(channels: Sequence[int], pools: Sequence[bool], embed_dims: int) -> None:
-    if any(not isinstance(pool, int) or pool not in (0, 1) for pool in pools):
-        raise ValueError(f'stem.pools={pools!r}: expected True or False for each unit')
-    if not channels or len(channels) != len(pools):
-        raise ValueError(
-            f'stem.pools={list(pools)!r}: expected one entry for each of '
-            f'stem.channels={list(channels)!r}, at least one'
-        )
-    if channels[-1] != embed_dims:
-        raise ValueError(
-            f'stem.channels={list(channels)!r}: expected the last to be the channels of the '
-            f'first stage, {embed_dims}'
-        )
-
-
-@MODELS.register_module()
-class PEDS(nn.Module):
-    """Patch embedding with deformed shortcut, stride 2 (paper, Eq. 16).
-
-    ``y = F(x) + SN(BN(conv1x1 stride 2 (x)))``, where F is conv-BN-pool-SN-conv-BN-SN
-    (``pool='first'``, ImageNet models) or conv-BN-SN-conv-BN-pool-SN (``pool='last'``, CIFAR and
-    event models). With ``residual='membrane'`` (paper, Eq. 17, moved to the start of the branch) a
-    neuron comes first and none before the sum.
-
-    Args:
-        in_channels (int): Input channels.
-        embed_dims (int): Output channels.
-        neuron (dict): Neuron config.
-        norm_cfg (dict): Config of the norms.
-        pool (str): ``first`` or ``last``. Defaults to ``first``.
-        residual (str): ``add`` or ``membrane``. Defaults to ``add``.
-    """
-
-    stride = 2
 
     def __init__(
         self,
@@ -63,157 +67,133 @@ class PEDS(nn.Module):
         embed_dims: int,
         neuron: dict,
         norm_cfg: dict,
-        pool: str = 'first',
-        residual: str = 'add',
+        units: Sequence[dict],
+        shortcut: str | dict = 'none',
+        shortcut_from: int = 0,
+        shortcut_on: str = 'spikes',
+        in_stream: str = 'spikes',
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__()
-        if pool not in ('first', 'last'):
-            raise ValueError(f"embed.pool={pool!r}: expected 'first' or 'last'")
-        membrane = check_residual(residual) == 'membrane'
-        last = dict(neuron=None if membrane else neuron, norm_cfg=norm_cfg)
-        self.neuron = MODELS.build(neuron) if membrane else None
-        self.convs = nn.Sequential(
-            SpikingConv(
-                in_channels, embed_dims, 3, pool=pool == 'first', neuron=neuron, norm_cfg=norm_cfg
-            ),
-            SpikingConv(embed_dims, embed_dims, 3, pool=pool == 'last', **last),
+        super().__init__(init_cfg)
+        units = [dict(unit) for unit in check_list('units', units, check_dict)]
+        if not units:
+            raise ValueError(f'units={units!r}: expected at least one')
+        check_int('shortcut_from', shortcut_from, 0, len(units) - 1)
+        check_str('shortcut_on', shortcut_on, ('spikes', 'membrane'))
+        stream = check_str('in_stream', in_stream, ('spikes', 'membrane'))
+        common = dict(neuron=neuron, norm_cfg=norm_cfg)
+        self.convs = nn.ModuleList()
+        # All attributes before the units, whose names must be others
+        self.neuron = self.shortcut = None
+        self.stride, self.stream = 1, stream
+        self.shortcut_from = shortcut_from
+        self.chain: list[str] = []
+        strides, width, start = [], in_channels, stream
+        for i, unit in enumerate(units):
+            key = f'units[{i}]'
+            if i == shortcut_from:
+                start, source = stream, width
+            name = unit.pop('name', None)
+            last = i == len(units) - 1
+            channels = unit.pop('channels', embed_dims if last else None)
+            if last and channels != embed_dims:
+                raise ValueError(f'{key}.channels={channels!r}: expected {embed_dims}, the last')
+            conv = _build_unit(key, unit, width, channels, **common)
+            if name is None:
+                name = f'convs.{len(self.convs)}'
+                self.convs.append(conv)
+            else:
+                self._add_named(f'{key}.name', name, conv)
+            self.chain.append(name)
+            strides.append(conv.stride)
+            width = channels
+            stream = 'spikes' if conv.fire == 'last' else 'membrane'
+        self.stride, self.stream = math.prod(strides), stream
+        if shortcut == 'none':
+            return
+        span = math.prod(strides[shortcut_from:])
+        if start == 'membrane' and shortcut_on == 'spikes':
+            if self.get_submodule(self.chain[shortcut_from]).fire == 'first':
+                raise ValueError(
+                    f"shortcut_on='spikes': expected units[{shortcut_from}].fire to be 'last' or "
+                    f"'none', as a neuron in front fires for it too"
+                )
+            self.neuron = build_part('neuron', neuron, SpikingNeuron)
+            start = 'spikes'
+        elif start == 'spikes' and shortcut_on == 'membrane':
+            raise ValueError(
+                f"shortcut_on='membrane': expected 'spikes', which is what comes behind "
+                f'{shortcut_from} units'
+            )
+        self.shortcut = self._build_shortcut(
+            shortcut, source, embed_dims, span, fires=stream == 'spikes', **common
         )
-        self.shortcut = SpikingConv(in_channels, embed_dims, 1, stride=2, **last)
+        self._check_padding(units, shortcut, shortcut_from)
+        ends = start if shortcut == 'identity' else 'spikes'
+        if shortcut != 'identity' and self.shortcut.fire != 'last':
+            ends = 'membrane'
+        self.stream = 'sums' if stream == ends == 'spikes' else 'membrane'
+
+    def _add_named(self, key: str, name: str, conv: SpikingConv) -> None:
+        if not isinstance(name, str) or not name.isidentifier() or hasattr(self, name):
+            raise ValueError(f'{key}={name!r}: expected a new name of a module')
+        self.add_module(name, conv)
+
+    @staticmethod
+    def _build_shortcut(
+        shortcut: str | dict, source: int, embed_dims: int, span: int, fires: bool, **common
+    ) -> nn.Module:
+        if shortcut == 'identity':
+            if source != embed_dims or span != 1:
+                raise ValueError(
+                    f"shortcut='identity': expected what it spans to keep channels and size, not "
+                    f'{source} to {embed_dims} channels at stride {span}'
+                )
+            return nn.Identity()
+        unit = dict(kernel_size=1, fire='last' if fires else 'none')
+        if shortcut == 'conv':
+            unit['stride'] = span
+        elif isinstance(shortcut, dict):
+            unit.update(shortcut)
+        else:
+            raise ValueError(
+                f"shortcut={shortcut!r}: expected 'none', 'identity', 'conv' or a dict"
+            )
+        conv = _build_unit('shortcut', unit, source, embed_dims, **common)
+        if conv.stride != span:
+            raise ValueError(
+                f'shortcut={shortcut!r} has stride {conv.stride}: expected {span}, that of the '
+                f'units that it spans'
+            )
+        return conv
+
+    @staticmethod
+    def _check_padding(units: Sequence[dict], shortcut: str | dict, shortcut_from: int) -> None:
+        """What starts in one size has to end in one, whatever the size."""
+        spanned = {f'units[{i}]': unit for i, unit in enumerate(units) if i >= shortcut_from}
+        if isinstance(shortcut, dict):
+            spanned['shortcut'] = {'kernel_size': 1, **shortcut}
+        for key, unit in spanned.items():
+            kernel = unit.get('kernel_size', 3)
+            padding = unit.get('padding')
+            if kernel % 2 == 0 or padding not in (None, kernel // 2):
+                raise ValueError(
+                    f'{key}={unit!r}: expected an odd kernel_size k and padding k // 2, as a '
+                    f'shortcut spans it'
+                )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[T, B, C, H, W] -> [T, B, C', ceil(H/2), ceil(W/2)]``."""
+        """``[T, B, C, H, W] -> [T, B, C', H', W']``, ``H' = ceil(H / stride)``.
+
+        (With a unit of an even kernel or of another padding than ``kernel_size // 2``, as the
+        convolution computes it.)
+        """
+        units = [self.get_submodule(name) for name in self.chain]
+        for unit in units[: self.shortcut_from]:
+            x = unit(x)
         if self.neuron is not None:
             x = self.neuron(x)
-        return self.convs(x) + self.shortcut(x)
-
-
-@MODELS.register_module()
-class PEDSStem(nn.Module):
-    """Spiking encoding of the input, then PEDS: the patch embedding of the first stage.
-
-    A chain of conv3x3-BN[-pool]-SN; the deformed shortcut, a 1 x 1 convolution with the stride of
-    what it spans, starts behind the first ``shortcut_from`` units and joins the end. The three
-    stems of the paper are three settings (C: channels of the last stage):
-
-    ======== ======================= ======================= =============
-    data     channels                pools                   shortcut_from
-    ======== ======================= ======================= =============
-    ImageNet C/8, C/4, C/4           yes, yes, no            1
-    CIFAR    C/8, C/4                no, no                  1
-    events   C/16, C/8, C/4, C/2     no, yes, yes, yes       2
-    ======== ======================= ======================= =============
-
-    Args:
-        in_channels (int): Input channels.
-        embed_dims (int): Output channels, equal to ``channels[-1]``.
-        neuron (dict): Neuron config.
-        norm_cfg (dict): Config of the norms.
-        channels (Sequence[int]): Output channels of each unit.
-        pools (Sequence[bool]): Whether each unit pools before its neuron.
-        shortcut_from (int): Number of units before the shortcut.
-        residual (str): ``add`` or ``membrane``. Defaults to ``add``.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        embed_dims: int,
-        neuron: dict,
-        norm_cfg: dict,
-        channels: Sequence[int],
-        pools: Sequence[bool],
-        shortcut_from: int,
-        residual: str = 'add',
-    ) -> None:
-        super().__init__()
-        _check_widths(channels, pools, embed_dims)
-        if not 0 < shortcut_from < len(channels):
-            raise ValueError(
-                f'stem.shortcut_from={shortcut_from!r}: expected 1 to {len(channels) - 1}'
-            )
-        membrane = check_residual(residual) == 'membrane'
-        self.shortcut_from = shortcut_from
-        self.stride = 2 ** sum(pools)
-        last = None if membrane else neuron
-        self.convs = nn.ModuleList()
-        for i, (width, pool) in enumerate(zip(channels, pools)):
-            fire = last if i == len(channels) - 1 else neuron
-            self.convs.append(
-                SpikingConv(in_channels, width, 3, pool=pool, neuron=fire, norm_cfg=norm_cfg)
-            )
-            in_channels = width
-        self.shortcut = SpikingConv(
-            channels[shortcut_from - 1],
-            embed_dims,
-            1,
-            stride=2 ** sum(pools[shortcut_from:]),
-            neuron=last,
-            norm_cfg=norm_cfg,
-        )
-
-    def forward(self, x: Tensor, copies: int = 1) -> Tensor:
-        """Embeds images or events.
-
-        Args:
-            x (Tensor): ``[T, B, C, H, W]``, or ``[1, B, C, H, W]`` for ``copies`` equal steps.
-            copies (int): Number of equal steps that ``x`` stands for. Defaults to 1.
-
-        Returns:
-            Tensor: ``[T, B, C', ceil(H/stride), ceil(W/stride)]``.
-        """
-        x = self.convs[0](x, copies)
-        for conv in self.convs[1 : self.shortcut_from]:
-            x = conv(x)
         y = x
-        for conv in self.convs[self.shortcut_from :]:
-            y = conv(y)
-        return y + self.shortcut(x)
-
-
-@MODELS.register_module()
-class SPS(nn.Module):
-    """Spikformer's spiking patch splitting with its relative position convolution.
-
-    Units of conv3x3-BN-SN[-pool], pooling spikes, then ``y + SN(BN(conv3x3(y)))``, the only
-    position information of Spikformer.
-
-    Args:
-        in_channels (int): Input channels.
-        embed_dims (int): Output channels, equal to ``channels[-1]``.
-        neuron (dict): Neuron config.
-        norm_cfg (dict): Config of the norms.
-        channels (Sequence[int]): Output channels of each unit (D/8, D/4, D/2, D).
-        pools (Sequence[bool]): Whether each unit pools behind its neuron: all for ImageNet and
-            events, the last two for CIFAR.
-        residual (str): Only ``add``, Spikformer's.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        embed_dims: int,
-        neuron: dict,
-        norm_cfg: dict,
-        channels: Sequence[int],
-        pools: Sequence[bool],
-        residual: str = 'add',
-    ) -> None:
-        super().__init__()
-        _check_widths(channels, pools, embed_dims)
-        if check_residual(residual) != 'add':
-            raise ValueError(f"residual={residual!r}: SPS has residual='add' only")
-        self.stride = 2 ** sum(pools)
-        self.convs = nn.ModuleList()
-        self.pools = nn.ModuleList()
-        for width, pool in zip(channels, pools):
-            self.convs.append(SpikingConv(in_channels, width, 3, neuron=neuron, norm_cfg=norm_cfg))
-            self.pools.append(max_pool() if pool else nn.Identity())
-            in_channels = width
-        self.position = SpikingConv(embed_dims, embed_dims, 3, neuron=neuron, norm_cfg=norm_cfg)
-
-    def forward(self, x: Tensor, copies: int = 1) -> Tensor:
-        """See :meth:`PEDSStem.forward`."""
-        for i, (conv, pool) in enumerate(zip(self.convs, self.pools)):
-            x = conv(x, copies if i == 0 else 1)
-            x = split_time(pool(merge_time(x)), x.size(0))
-        return x + self.position(x)
+        for unit in units[self.shortcut_from :]:
+            y = unit(y)
+        return y if self.shortcut is None else y + self.shortcut(x)

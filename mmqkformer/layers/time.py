@@ -30,6 +30,6 @@ def wide_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
 
 
-def firing_rates(x: Tensor) -> Tensor:
-    """Mean over time of a spike train, ``[T, B, ...] -> [B, ...]``."""
+def mean_over_time(x: Tensor) -> Tensor:
+    """Mean over time, ``[T, B, ...] -> [B, ...]``; of a spike train its firing rates."""
     return x.mean(0, dtype=wide_dtype(x))

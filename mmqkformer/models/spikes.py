@@ -26,7 +26,7 @@ _LEFT_AS_THEY_ARE = {Tensor.as_subclass, Tensor._base.__get__}
 
 
 class SpikeFeatures(Tensor):
-    """Spikes ``[T, B, C, H, W]`` of a backbone with ``out='spikes'``.
+    """``[T, B, C, H, W]`` of a backbone with ``out='spikes'`` or ``'stream'``.
 
     A plain tensor for everything but the layers that take images ``[B, C, H, W]``, which would
     fail on it, or take time for the batch, with a message that names no cause.
@@ -40,7 +40,7 @@ class SpikeFeatures(Tensor):
         x = x[0] if isinstance(x, (list, tuple)) and x else x
         if func in _IMAGE_LAYERS and isinstance(x, SpikeFeatures) and x.dim() == 5:
             raise ValueError(
-                f"backbone.out='spikes' gives features [T, B, C, H, W], here "
+                f"backbone.out='spikes' or 'stream' gives features [T, B, C, H, W], here "
                 f'{list(x.shape)}, to a layer ({func.__name__}) that takes [B, C, H, W]: '
                 f"set backbone.out='rates', or use a spiking neck or head "
                 f'(PEDSNeck, SpikingClsHead)'

@@ -1,11 +1,19 @@
 """Spiking neurons on ``[T, ...]``: dynamics, surrogate gradients, execution backends."""
 
 from .backends import register_backend
-from .neuron import IFNeuron, LIFNeuron, PLIFNeuron, SpikingNeuron
+from .neuron import (
+    BatchLeakingNeuron,
+    IFNeuron,
+    LIFNeuron,
+    PLIFNeuron,
+    SpikingNeuron,
+    with_threshold,
+)
 from .surrogate import ATanSurrogate, SigmoidSurrogate, Surrogate
 
 __all__ = [
     'ATanSurrogate',
+    'BatchLeakingNeuron',
     'IFNeuron',
     'LIFNeuron',
     'PLIFNeuron',
@@ -13,4 +21,5 @@ __all__ = [
     'SpikingNeuron',
     'Surrogate',
     'register_backend',
+    'with_threshold',
 ]

@@ -163,3 +163,22 @@ class PLIFNeuron(SpikingNeuron):
         node = neuron.ParametricLIFNode(decay_input=True, **self._spikingjelly_arguments())
         node.w = self.w
         return node
+
+
+def with_threshold(neuron: dict, v_threshold: float) -> dict:
+    """The config with that threshold."""
+    return {**neuron, 'v_threshold': v_threshold}
+
+
+@MODELS.register_module()
+class BatchLeakingNeuron(SpikingNeuron):
+    """Temporary."""
+
+    leak = to_spikingjelly = None
+
+    def __init__(self, neuron: dict) -> None:
+        super().__init__()
+        self.neuron = MODELS.build(neuron)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.neuron(x.flatten(0, 1)).unflatten(0, x.shape[:2])

@@ -1,6 +1,6 @@
-"""Backbones."""
+"""Backbones: the graph, and the families that people look for by name."""
 
-from .arch import ARCHITECTURES
 from .qkformer import QKFormer
+from .spiking_backbone import SpikingBackbone
 
-__all__ = ['ARCHITECTURES', 'QKFormer']
+__all__ = ['QKFormer', 'SpikingBackbone']

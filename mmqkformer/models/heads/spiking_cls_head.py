@@ -9,24 +9,31 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...checks import check_bool
-from ...layers.time import firing_rates, wide_dtype
+from ...build import build_part
+from ...checks import check_bool, check_int, check_number, check_str
+from ...layers.time import mean_over_time, wide_dtype
+from ...neurons import SpikingNeuron
 from ..spikes import plain_tensor
 from ..weights import refuse_misfit
 
 
 @MODELS.register_module()
 class SpikingClsHead(ClsHead):
-    """Mean over tokens, linear layer, mean over time (paper, Eq. 15).
+    """Mean over tokens [- neuron], linear layer, mean over time (paper, Eq. 15).
 
-    Takes rates ``[B, C, H, W]`` (or, behind a pooling neck, ``[B, C]``) or spikes
-    ``[T, B, C, H, W]`` of the last stage. From spikes it also gives logits for each time step and,
-    with ``loss_on='steps'``, the temporal efficient training loss (TET, arXiv 2202.11946):
+    Takes rates ``[B, C, H, W]`` (or, behind a pooling neck, ``[B, C]``), or spikes or a stream
+    ``[T, B, C, H, W]`` of the last stage. From the latter it also gives logits for each time step
+    and, with ``loss_on='steps'``, the temporal efficient training loss (TET, arXiv 2202.11946):
     ``(1 - w) mean_t CE(O[t], y) + w mean_t MSE(O[t], target)``, w = ``mse_weight``.
+
+    Many of QKFormer's peers fire in the head, on the mean of a membrane over the tokens:
+    ``neuron=dict(type='LIFNeuron')`` on a backbone with ``out='stream'``.
 
     Args:
         num_classes (int): Number of classes.
         in_channels (int): Channels of the features.
+        neuron (dict | None): Neuron that fires on the token means ``[T, B, C]``. Defaults to None.
+        bias (bool): Whether the linear layer has a bias. Defaults to True.
         loss_on (str): ``mean``, the loss of the mean logits, or ``steps``, the mean of the losses
             of every time step. Defaults to ``mean``.
         mse_weight (float): Weight w of TET's regularising term, in [0, 1). Defaults to 0.0.
@@ -46,6 +53,8 @@ class SpikingClsHead(ClsHead):
         self,
         num_classes: int,
         in_channels: int,
+        neuron: dict | None = None,
+        bias: bool = True,
         loss_on: str = 'mean',
         mse_weight: float = 0.0,
         mse_target: float = 1.0,
@@ -60,10 +69,11 @@ class SpikingClsHead(ClsHead):
             # With its scope, so that the head also builds in others
             loss = dict(type='mmpretrain.CrossEntropyLoss')
         super().__init__(loss=loss, init_cfg=init_cfg, **kwargs)
-        if num_classes < 1:
-            raise ValueError(f'head.num_classes={num_classes!r}: expected at least 1')
-        if loss_on not in ('mean', 'steps'):
-            raise ValueError(f"head.loss_on={loss_on!r}: expected 'mean' or 'steps'")
+        check_int('head.num_classes', num_classes, 1)
+        check_int('head.in_channels', in_channels, 1)
+        check_str('head.loss_on', loss_on, ('mean', 'steps'))
+        check_number('head.mse_target', mse_target)
+        check_number('head.mse_weight', mse_weight)
         if not 0.0 <= mse_weight < 1.0 or (mse_weight and loss_on == 'mean'):
             raise ValueError(
                 f"head.mse_weight={mse_weight!r}: expected 0, or below 1 with loss_on='steps'"
@@ -75,10 +85,14 @@ class SpikingClsHead(ClsHead):
         self.mse_target = mse_target
         # mmpretrain's own refuses mixed labels
         self.log_accuracy = check_bool('head.cal_acc', cal_acc)
-        self.fc = nn.Linear(in_channels, num_classes)
+        check_bool('head.bias', bias)
+        self.neuron = None
+        if neuron is not None:
+            self.neuron = build_part('head.neuron', neuron, SpikingNeuron)
+        self.fc = nn.Linear(in_channels, num_classes, bias=bias)
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Features of the last stage, averaged over the tokens: ``[B, C]`` or ``[T, B, C]``."""
+        """Token means of the last stage, or the spikes on them: ``[B, C]`` or ``[T, B, C]``."""
         x = plain_tensor(feats[-1])
         if x.dim() in (4, 5):
             x = x.flatten(-2).mean(-1, dtype=wide_dtype(x))
@@ -87,15 +101,22 @@ class SpikingClsHead(ClsHead):
                 f'head.in_channels={self.in_channels}: the features have shape '
                 f'{list(feats[-1].shape)}'
             )
-        return x
+        if self.neuron is None:
+            return x
+        if x.dim() != 3:
+            raise ValueError(
+                f'head.neuron fires at every time step, got features {list(feats[-1].shape)}: set '
+                f"backbone.out='stream' or 'spikes'"
+            )
+        return self.neuron(x)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Logits ``[B, num_classes]``, the mean over time."""
         x = self.pre_logits(feats)
-        return self._classify(firing_rates(x) if x.dim() == 3 else x)
+        return self._classify(mean_over_time(x) if x.dim() == 3 else x)
 
     def forward_steps(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Logits of every time step, ``[T, B, num_classes]``; needs spikes.
+        """Logits of every time step, ``[T, B, num_classes]``; needs spikes or a stream.
 
         Raises:
             ValueError: The features are rates.
@@ -151,6 +172,8 @@ class SpikingClsHead(ClsHead):
             self,
             state_dict,
             prefix,
+            # A learnt time constant starts from a value that means something
+            optional=('neuron.',),
             name='SpikingClsHead',
             hint='is it of other classes? A new classifier is trained from load_from by '
             'tools/train.py, or with PartialLoadHook in custom_hooks, or on a backbone with '

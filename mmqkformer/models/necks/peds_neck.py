@@ -6,7 +6,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ...layers import PEDS, firing_rates
+from ...layers import PEDS, mean_over_time
 from ..spikes import plain_tensor
 
 
@@ -66,4 +66,4 @@ class PEDSNeck(BaseModule):
         levels = [plain_tensor(x) for x in inputs]
         for stage in self.stages:
             levels.append(stage(levels[-1]))
-        return tuple(firing_rates(x) for x in levels)
+        return tuple(mean_over_time(x) for x in levels)

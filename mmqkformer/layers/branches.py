@@ -1,10 +1,11 @@
-"""Spiking multi-layer perceptron."""
+"""Branches beside the attentions: ``[T, B, C, H, W]`` in, currents of the same shape out."""
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from .conv import SpikingConv
+from ..checks import check_number
+from .conv import MAX_CHANNELS, SpikingConv
 
 
 @MODELS.register_module()
@@ -19,6 +20,9 @@ class SpikingMLP(BaseModule):
         norm_cfg (dict): Config of the norms.
         ratio (float): Hidden channels over C. Defaults to 4.0.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
+
+    Raises:
+        ValueError: There would be no hidden channel, or more than any network has.
     """
 
     def __init__(
@@ -30,9 +34,10 @@ class SpikingMLP(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        check_number('ratio', ratio, above=0)
         hidden = int(embed_dims * ratio)
-        if hidden < 1:
-            raise ValueError(f'mlp.ratio={ratio!r}: expected at least one hidden channel')
+        if not 1 <= hidden <= MAX_CHANNELS:
+            raise ValueError(f'ratio={ratio!r}: expected 1 to {MAX_CHANNELS} hidden channels')
         self.fc1 = SpikingConv(embed_dims, hidden, 1, bias=True, neuron=neuron, norm_cfg=norm_cfg)
         self.fc2 = SpikingConv(hidden, embed_dims, 1, bias=True, norm_cfg=norm_cfg)
 

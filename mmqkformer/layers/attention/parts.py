@@ -1,0 +1,42 @@
+"""What the attentions share."""
+
+from ...build import build_part
+from ...checks import check_int
+from ...neurons import SpikingNeuron, with_threshold
+
+
+def check_heads(embed_dims: int, num_heads: int) -> None:
+    """Refuses a number of heads that does not divide the channels.
+
+    Raises:
+        ValueError: It does not.
+    """
+    check_int('num_heads', num_heads, 1)
+    if embed_dims % num_heads:
+        raise ValueError(f'num_heads={num_heads!r}: expected a divisor of embed_dims={embed_dims}')
+
+
+def own_neuron(
+    key: str, own: dict | None, neuron: dict, v_threshold: float | None
+) -> SpikingNeuron:
+    """Builds a neuron that counts spikes: its own, or the layers' at the papers' threshold.
+
+    Args:
+        key (str): Name of the argument that is its config.
+        own (dict | None): That argument.
+        neuron (dict): The layers' neuron.
+        v_threshold (float | None): Threshold of the latter; None is 0.5 where it has one.
+
+    Raises:
+        ValueError: Both a neuron and a threshold are given, or a neuron without one.
+    """
+    if own is not None:
+        if v_threshold is not None:
+            raise ValueError(f'v_threshold={v_threshold!r}: expected none beside {key}')
+        return build_part(key, own, SpikingNeuron)
+    at_threshold = with_threshold(neuron, 0.5 if v_threshold is None else v_threshold)
+    if v_threshold is not None and at_threshold is neuron:
+        raise ValueError(
+            f'v_threshold={v_threshold!r}: expected none, as neuron={neuron!r} has no threshold'
+        )
+    return build_part('neuron', at_threshold, SpikingNeuron)

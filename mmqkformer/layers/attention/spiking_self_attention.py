@@ -1,0 +1,85 @@
+"""Spiking self attention of Spikformer."""
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from ...checks import check_bool, check_number, check_str
+from ..conv import SpikingConv
+from ..time import in_format_of, wide_dtype
+from .parts import check_heads, own_neuron
+
+
+@MODELS.register_module()
+class SpikingSelfAttention(BaseModule):
+    """Spiking self attention of Spikformer (paper, Eq. 6 to 8): ``SN(Q K^T V * s)``, no softmax.
+
+    Without softmax ``(Q K^T) V = Q (K^T V)``, and counts of spikes are exact integers, so that the
+    order is free: ``qk_first`` costs 2 N^2 d operations per head and N^2 values, ``kv_first``
+    2 N d^2 operations and d^2 values (N tokens, d channels per head). The products are computed in
+    float32 under autocast, since float16 is not exact above 2048.
+
+    Args:
+        embed_dims (int): Channels C.
+        num_heads (int): Heads; C must be divisible by it.
+        neuron (dict): Neuron config.
+        norm_cfg (dict): Config of the norms.
+        product_neuron (dict | None): Neuron behind the product. Defaults to None: ``neuron`` with
+            the threshold below, where it has one.
+        v_threshold (float | None): Threshold of the product's neuron. Defaults to None, 0.5.
+        scale (float): The factor s. Defaults to 0.125.
+        qkv_bias (bool): Whether the q, k and v layers have a bias. Defaults to False.
+        contraction (str): ``auto`` (the cheaper), ``qk_first`` or ``kv_first``. Defaults to
+            ``auto``.
+        init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        neuron: dict,
+        norm_cfg: dict,
+        product_neuron: dict | None = None,
+        v_threshold: float | None = None,
+        scale: float = 0.125,
+        qkv_bias: bool = False,
+        contraction: str = 'auto',
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        check_heads(embed_dims, num_heads)
+        self.num_heads = num_heads
+        self.scale = check_number('scale', scale, above=0)
+        self.contraction = check_str('contraction', contraction, ('auto', 'qk_first', 'kv_first'))
+        check_bool('qkv_bias', qkv_bias)
+        args = dict(bias=qkv_bias, neuron=neuron, norm_cfg=norm_cfg)
+        self.query = SpikingConv(embed_dims, embed_dims, 1, **args)
+        self.key = SpikingConv(embed_dims, embed_dims, 1, **args)
+        self.value = SpikingConv(embed_dims, embed_dims, 1, **args)
+        self.product_neuron = own_neuron('product_neuron', product_neuron, neuron, v_threshold)
+        self.proj = SpikingConv(embed_dims, embed_dims, 1, bias=True, norm_cfg=norm_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` spikes to currents of the same shape."""
+        q, k, v = (self._tokens(layer(x)) for layer in (self.query, self.key, self.value))
+        with torch.autocast(x.device.type, enabled=False):
+            product = self.contract(q, k, v) * self.scale
+        spikes = self.product_neuron(product).to(x.dtype)
+        spikes = spikes.flatten(2, 3).unflatten(3, x.shape[3:])
+        return self.proj(in_format_of(x, spikes))
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W] -> [T, B, h, d, N]`` in the type of exact counts."""
+        return x.flatten(3).unflatten(2, (self.num_heads, -1)).to(wide_dtype(x))
+
+    def contract(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """``Q K^T V`` of ``[..., d, N]`` operands, in the configured order."""
+        channels, tokens = q.shape[-2:]
+        order = self.contraction
+        if order == 'auto':
+            order = 'kv_first' if channels <= tokens else 'qk_first'
+        if order == 'kv_first':
+            return (v @ k.transpose(-2, -1)) @ q  # [.., d, d] @ [.., d, N]
+        return v @ (k.transpose(-2, -1) @ q)  # [.., d, N] @ [.., N, N]

@@ -1,0 +1,62 @@
+"""Spikformer (ICLR 2023, arXiv 2209.15425): straight spiking self attention on one grid."""
+
+from ...checks import check_int, check_str
+from .registry import register_arch
+
+# The three code bases of the release differ in the pools of the patch splitting, the attention's
+# factor, and for CIFAR in linear layers with biases, which start from a truncated normal
+_LINEAR = dict(type='TruncNormal', layer='Conv2d', std=0.02, bias=0.0)
+_POOLS = {'imagenet': [True] * 4, 'cifar': [False, False, True, True], 'events': [True] * 4}
+
+
+def _sizes() -> dict[str, dict]:
+    sizes = {}
+    for depth, dims in ((8, 384), (6, 512), (8, 512), (10, 512), (8, 768)):
+        sizes[f'spikformer-{depth}-{dims}'] = dict(depth=depth, embed_dims=dims, num_heads=8)
+    for depth, dims in ((4, 256), (2, 384), (4, 384)):
+        size = dict(depth=depth, embed_dims=dims, num_heads=12 if dims == 384 else 8, data='cifar')
+        sizes[f'spikformer-{depth}-{dims}'] = size
+    sizes['spikformer-2-256'] = dict(depth=2, embed_dims=256, num_heads=16, data='events')
+    return sizes
+
+
+@register_arch('spikformer', **_sizes())
+def spikformer(
+    depth: int, embed_dims: int, num_heads: int, data: str = 'imagenet', mlp_ratio: float = 4
+) -> list[dict]:
+    """One stage: spiking patch splitting, then blocks of spiking self attention and an MLP.
+
+    Args:
+        depth (int): Blocks.
+        embed_dims (int): Channels D; the patch splitting has D/8, D/4, D/2 and D.
+        num_heads (int): Heads.
+        data (str): ``imagenet`` and ``events`` (total stride 16), or ``cifar`` (stride 4; q, k and
+            v with a bias); events scale the attention by 0.25, the others by 0.125. Defaults to
+            ``imagenet``.
+        mlp_ratio (float): Hidden channels of the MLP over D. Defaults to 4.
+
+    Returns:
+        list[dict]: The stage.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+    check_int('embed_dims', embed_dims, 8)
+    check_str('data', data, tuple(_POOLS))
+    init = dict(init_cfg=_LINEAR) if data == 'cifar' else {}
+    attention = dict(
+        type='SpikingSelfAttention',
+        num_heads=num_heads,
+        scale=0.25 if data == 'events' else 0.125,
+        qkv_bias=data == 'cifar',
+        **init,
+    )
+    channels = [embed_dims // divisor for divisor in (8, 4, 2, 1)]
+    return [
+        dict(
+            embed=dict(type='SPS', channels=channels, pools=_POOLS[data]),
+            block=dict(attention=attention, mlp=dict(type='SpikingMLP', ratio=mlp_ratio, **init)),
+            channels=embed_dims,
+            depth=depth,
+        )
+    ]
