@@ -202,7 +202,7 @@ def network_with(embed=STEM, **block):
         ),
         (
             network_with(embed=dict(STEM, pools=[0.5, 'no'])),
-            r"stem\.pools=\[0\.5, 'no'\]: expected True or False for each unit",
+            r'embed\.pools\[0\]=0\.5: expected True or False',
         ),
     ],
 )
