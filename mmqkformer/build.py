@@ -41,7 +41,8 @@ def arguments_of(factory: Callable) -> set[str]:
     """Names of the arguments that a class or function takes.
 
     ``**kwargs`` of a class stand for what the classes above it take; those of a function, and of
-    a class that nothing above explains, for no further names.
+    a class that nothing above explains, for no further names. A class's ``without`` names what it
+    does not take of those above.
     """
     layers = [factory]
     if inspect.isclass(factory):
@@ -52,7 +53,7 @@ def arguments_of(factory: Callable) -> set[str]:
         names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return names - {'self'}
+    return names - {'self'} - getattr(factory, 'without', frozenset())
 
 
 def type_of(cfg: object) -> Callable:

@@ -1,25 +1,39 @@
 """Spiking neurons on ``[T, ...]``: dynamics, surrogate gradients, execution backends."""
 
-from .backends import register_backend
-from .neuron import (
+from .backends import Backend, register_backend
+from .base import SpikingNeuron
+from .integer import ILIFNeuron, MultiSpikeNeuron
+from .integrate import (
     BatchLeakingNeuron,
     IFNeuron,
+    IntegrateAndFire,
     LIFNeuron,
     PLIFNeuron,
-    SpikingNeuron,
     with_threshold,
 )
-from .surrogate import ATanSurrogate, SigmoidSurrogate, Surrogate
+from .surrogate import (
+    ATanSurrogate,
+    RectangularSurrogate,
+    SigmoidSurrogate,
+    Surrogate,
+    TriangularSurrogate,
+)
 
 __all__ = [
     'ATanSurrogate',
+    'Backend',
     'BatchLeakingNeuron',
     'IFNeuron',
+    'ILIFNeuron',
+    'IntegrateAndFire',
     'LIFNeuron',
+    'MultiSpikeNeuron',
     'PLIFNeuron',
+    'RectangularSurrogate',
     'SigmoidSurrogate',
     'SpikingNeuron',
     'Surrogate',
+    'TriangularSurrogate',
     'register_backend',
     'with_threshold',
 ]

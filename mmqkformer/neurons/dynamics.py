@@ -1,138 +1,177 @@
-"""Multi-step integrate-and-fire dynamics in plain PyTorch: the reference of the project."""
+"""Descriptions of what neurons compute, each with its two reference kernels in plain PyTorch."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .surrogate import Surrogate
 
-# None: no leak (IF). A float: the time constant tau (LIF). A 0-d tensor: 1 / tau, learnt (PLIF).
-Leak = float | Tensor | None
+
+class Dynamics(Protocol):
+    """A frozen description of a neuron, and the kernels that every backend has to equal."""
+
+    def forward(self, x: Tensor, rate: Tensor | None, save: bool) -> tuple[Tensor, tuple]:
+        """Spikes ``[T, ...]`` of currents ``[T, ...]``, and the tensors that backward needs."""
+
+    def backward(self, saved: tuple, grad_spikes: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Gradients of the currents ``[T, ...]`` and of ``rate``."""
 
 
-def charge(x: Tensor, v: Tensor, leak: Leak, v_rest: float) -> Tensor:
-    """Membrane potential H[t] before firing.
+@dataclass(frozen=True)
+class IntegrateAndFireDynamics:
+    """Charge, fire and reset (paper, Eq. 1 to 3), from ``V = V_reset``.
 
-    ``H[t] = V[t-1] + (X[t] - (V[t-1] - V_reset)) / tau`` (paper, Eq. 1), or
-    ``H[t] = V[t-1] + X[t]`` without leak. The order of the operations is SpikingJelly's, so that
-    the two round alike and fire alike.
+    ``H[t] = V[t-1] + (X[t] - (V[t-1] - V_reset)) / tau``, or with ``decay_input=False``
+    ``H[t] = V[t-1] - (V[t-1] - V_reset) / tau + X[t]``, or without leak ``H[t] = V[t-1] + X[t]``;
+    ``S[t] = 1 if H[t] >= V_th else 0``; ``V[t] = V_reset`` where a spike was, else ``H[t]``. The
+    order of the operations is SpikingJelly's, so that the two round alike and fire alike.
 
-    Args:
-        x (Tensor): Input current of one step, ``[...]``.
-        v (Tensor): Potential after the last step, ``[...]``.
-        leak (float | Tensor | None): tau, 1 / tau as a tensor, or None.
-        v_rest (float): Potential that the leak pulls to.
+    Attributes:
+        tau (float | None): Time constant in steps; None: no leak. Where ``rate``, a 0-d tensor,
+            is given, it stands for a learnt ``1 / tau``.
+        decay_input (bool): Whether the input decays with the membrane.
+        v_threshold (float): Firing threshold V_th.
+        v_reset (float | None): Potential after a spike; None subtracts V_th instead and starts
+            at 0.
+        strict (bool): Whether a spike needs ``H > V_th``.
+        surrogate (Surrogate): Derivative of the spike.
+        detach_reset (bool): Whether the reset carries no gradient.
     """
-    if leak is None:
-        return v + x
-    if isinstance(leak, Tensor):
-        return v + (x - (v - v_rest)) * leak
-    return v + (x - (v - v_rest)) / leak
 
+    tau: float | None
+    decay_input: bool
+    v_threshold: float
+    v_reset: float | None
+    strict: bool
+    surrogate: Surrogate
+    detach_reset: bool
 
-def reset(h: Tensor, spike: Tensor, v_threshold: float, v_reset: float | None) -> Tensor:
-    """Potential after firing: V_reset where a spike was (paper, Eq. 3), or H - V_th if None."""
-    if v_reset is None:
-        return h - spike * v_threshold
-    return spike * v_reset + (1.0 - spike) * h
+    @property
+    def v_rest(self) -> float:
+        """Potential that the leak pulls to."""
+        return self.v_reset or 0.0
 
+    def _charge(self, x: Tensor, v: Tensor, rate: Tensor | None) -> Tensor:
+        if rate is not None:
+            return v + (x - (v - self.v_rest)) * rate
+        if self.tau is None:
+            return v + x
+        if self.decay_input:
+            return v + (x - (v - self.v_rest)) / self.tau
+        return v - (v - self.v_rest) / self.tau + x
 
-class _MultiStepFire(torch.autograd.Function):
-    """Spikes of all steps; keeps only H for the backward pass (and X, where 1 / tau is learnt)."""
+    def _fires(self, h: Tensor) -> Tensor:
+        return h > self.v_threshold if self.strict else h >= self.v_threshold
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        leak: Leak,
-        v_threshold: float,
-        v_reset: float | None,
-        surrogate: Surrogate,
-        detach_reset: bool,
-    ) -> Tensor:
-        v_rest = v_reset or 0.0
+    def _reset(self, h: Tensor, spike: Tensor) -> Tensor:
+        if self.v_reset is None:
+            return h - spike * self.v_threshold
+        return spike * self.v_reset + (1.0 - spike) * h
+
+    def forward(self, x: Tensor, rate: Tensor | None, save: bool) -> tuple[Tensor, tuple]:
+        """See the class; for the backward pass H is kept, and X where 1 / tau is learnt."""
         # In the memory format of x: the next convolution takes what the last one gave
-        h = torch.empty_like(x)
-        spikes = torch.empty_like(h)
-        v = torch.full_like(x[0], v_rest)
+        spikes = torch.empty_like(x)
+        potentials = torch.empty_like(x) if save else None
+        v = torch.full_like(x[0], self.v_rest)
         for t in range(x.size(0)):
-            h[t] = charge(x[t], v, leak, v_rest)
-            spikes[t] = h[t] >= v_threshold
-            v = reset(h[t], spikes[t], v_threshold, v_reset)
-        learnt = isinstance(leak, Tensor)
-        ctx.save_for_backward(h, *((x, leak) if learnt else ()))
-        ctx.tau = None if learnt else leak
-        ctx.v_threshold, ctx.v_reset = v_threshold, v_reset
-        ctx.surrogate, ctx.detach_reset = surrogate, detach_reset
-        return spikes
+            h = self._charge(x[t], v, rate)
+            if save:
+                potentials[t] = h
+            spikes[t] = self._fires(h)
+            v = self._reset(h, spikes[t])
+        if not save:
+            return spikes, ()
+        return spikes, (potentials,) if rate is None else (potentials, x, rate)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
-        h, *learnt = ctx.saved_tensors
-        x, rate = learnt if learnt else (None, 1.0 if ctx.tau is None else 1.0 / ctx.tau)
-        v_rest = ctx.v_reset or 0.0
+    def backward(self, saved: tuple, grad_spikes: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Backpropagation through time, with the surrogate for the derivative of the spike."""
+        h, *learnt = saved
+        x, rate = learnt or (None, None if self.tau is None else 1.0 / self.tau)
         grad_x = torch.empty_like(h)
         grad_rate = torch.zeros_like(rate) if learnt else None
         grad_v = torch.zeros_like(h[0])
         for t in range(h.size(0) - 1, -1, -1):
-            spike = (h[t] >= ctx.v_threshold).to(h.dtype)
-            slope = ctx.surrogate.derivative(h[t] - ctx.v_threshold)
+            spike = self._fires(h[t]).to(h.dtype)
+            slope = self.surrogate.derivative(h[t] - self.v_threshold)
             grad_h = grad_spikes[t] * slope
-            if ctx.v_reset is None:
+            if self.v_reset is None:
                 grad_h += grad_v
-                jump = -ctx.v_threshold
+                jump = -self.v_threshold
             else:
                 grad_h += grad_v * (1.0 - spike)
-                jump = ctx.v_reset - h[t]
-            if not ctx.detach_reset:
+                jump = self.v_reset - h[t]
+            if not self.detach_reset:
                 grad_h += grad_v * jump * slope
-            grad_x[t] = grad_h * rate
-            grad_v = grad_h if ctx.tau is None and not learnt else grad_h - grad_x[t]
+            decayed = grad_h if rate is None else grad_h * rate
+            grad_x[t] = decayed if self.decay_input else grad_h
+            grad_v = grad_h if rate is None else grad_h - decayed
             if learnt:
-                if t == 0:
-                    v_before = torch.full_like(h[0], v_rest)
-                else:
-                    fired = (h[t - 1] >= ctx.v_threshold).to(h.dtype)
-                    v_before = reset(h[t - 1], fired, ctx.v_threshold, ctx.v_reset)
-                grad_rate += (grad_h * (x[t] - (v_before - v_rest))).sum()
-        return grad_x, grad_rate, None, None, None, None
+                grad_rate += (grad_h * (x[t] - (self._before(h, t) - self.v_rest))).sum()
+        return grad_x, grad_rate
+
+    def _before(self, h: Tensor, t: int) -> Tensor:
+        """V[t-1], computed again from H."""
+        if t == 0:
+            return torch.full_like(h[0], self.v_rest)
+        return self._reset(h[t - 1], self._fires(h[t - 1]).to(h.dtype))
 
 
-def multi_step_fire(
-    x: Tensor,
-    leak: Leak,
-    v_threshold: float,
-    v_reset: float | None,
-    surrogate: Surrogate,
-    detach_reset: bool,
-) -> Tensor:
-    """Runs a layer of neurons over all time steps, starting from ``V = V_reset``.
+@dataclass(frozen=True)
+class IntegerDynamics:
+    """A membrane that emits whole numbers of spikes and keeps what is left.
 
-    ``S[t] = 1 if H[t] >= V_th else 0`` (paper, Eq. 2), with :func:`charge` before and
-    :func:`reset` after it.
+    ``H[t] = decay (H[t-1] - N[t-1]) + scale X[t]``, ``N[t] = round(clip(H[t], 0, levels))``,
+    ``S[t] = N[t] / divisor``. The gradient of round and clip is 1 from 0 to ``levels`` and 0
+    elsewhere; the reset carries none.
 
-    Args:
-        x (Tensor): Input currents, ``[T, ...]``, float32 or float64.
-        leak (float | Tensor | None): See :func:`charge`.
-        v_threshold (float): Firing threshold.
-        v_reset (float | None): Potential after a spike; None subtracts the threshold instead.
-        surrogate (Surrogate): Derivative of the spike.
-        detach_reset (bool): Whether the reset carries no gradient.
-
-    Returns:
-        Tensor: Spikes, 0 or 1, of the shape and type of ``x``.
+    Attributes:
+        levels (int): Highest N.
+        decay (float): What a step leaves of the membrane; 0: it has no memory.
+        scale (float): Factor of the input.
+        divisor (float): Value of N that is emitted as 1.
+        half_up (bool): Whether halves are rounded up and the ends of the gradient's window are
+            outside of it; else halves are rounded to even and the ends are inside.
     """
-    learnt = isinstance(leak, Tensor)
-    if torch.is_grad_enabled() and (x.requires_grad or (learnt and leak.requires_grad)):
-        return _MultiStepFire.apply(x, leak, v_threshold, v_reset, surrogate, detach_reset)
-    v_rest = v_reset or 0.0
-    spikes = torch.empty_like(x)
-    v = torch.full_like(x[0], v_rest)
-    for t in range(x.size(0)):
-        h = charge(x[t], v, leak, v_rest)
-        spikes[t] = h >= v_threshold
-        v = reset(h, spikes[t], v_threshold, v_reset)
-    return spikes
+
+    levels: int
+    decay: float
+    scale: float
+    divisor: float
+    half_up: bool
+
+    def _counts(self, h: Tensor) -> Tensor:
+        clipped = h.clamp(0, self.levels)
+        return (clipped + 0.5).floor() if self.half_up else clipped.round()
+
+    def _window(self, h: Tensor) -> Tensor:
+        if self.half_up:
+            return (h > 0) & (h < self.levels)
+        return (h >= 0) & (h <= self.levels)
+
+    def forward(self, x: Tensor, rate: Tensor | None, save: bool) -> tuple[Tensor, tuple]:
+        """See the class; for the backward pass the window is kept, one byte a neuron and step."""
+        spikes = torch.empty_like(x)
+        window = torch.empty_like(x, dtype=torch.bool) if save else None
+        left = torch.zeros_like(x[0])
+        for t in range(x.size(0)):
+            h = self.decay * left + self.scale * x[t]
+            counts = self._counts(h)
+            if save:
+                window[t] = self._window(h)
+            spikes[t] = counts / self.divisor
+            left = h - counts
+        return spikes, (window,) if save else ()
+
+    def backward(self, saved: tuple, grad_spikes: Tensor) -> tuple[Tensor, None]:
+        """Backpropagation through time."""
+        (window,) = saved
+        grad_x = torch.empty_like(grad_spikes)
+        grad_left = torch.zeros_like(grad_spikes[0])
+        for t in range(grad_spikes.size(0) - 1, -1, -1):
+            grad_h = grad_spikes[t] * window[t] / self.divisor + grad_left
+            grad_x[t] = self.scale * grad_h
+            grad_left = self.decay * grad_h
+        return grad_x, None

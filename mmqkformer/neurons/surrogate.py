@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from mmengine.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checks import check_number
 
@@ -13,20 +13,27 @@ from ..checks import check_number
 class Surrogate(ABC):
     """Derivative used for the spike ``S = Heaviside(u)``, ``u = H - V_th``.
 
+    Two of the same type and values are equal.
+
     Args:
         alpha (float): Sharpness of the surrogate, dimensionless.
+
+    Raises:
+        ValueError: ``alpha`` is not a finite number above 0.
     """
 
     def __init__(self, alpha: float) -> None:
-        self.alpha = float(check_number('surrogate.alpha', alpha, above=0))
+        self.alpha = float(check_number('alpha', alpha, above=0))
 
     @abstractmethod
     def derivative(self, u: Tensor) -> Tensor:
-        """Returns dS/du, of the shape of ``u``."""
+        """Returns dS/du, of the shape ``[...]`` of ``u``."""
 
-    @abstractmethod
-    def to_spikingjelly(self) -> nn.Module:
-        """Returns SpikingJelly's surrogate of the same function."""
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(alpha={self.alpha:g})'
@@ -35,6 +42,8 @@ class Surrogate(ABC):
 @MODELS.register_module()
 class SigmoidSurrogate(Surrogate):
     """``dS/du = alpha * sigmoid(alpha u) * (1 - sigmoid(alpha u))``, the surrogate of QKFormer.
+
+    Of potentials ``[...]``. SpikingJelly's ``Sigmoid``.
 
     Args:
         alpha (float): Sharpness. Defaults to 4.0.
@@ -48,16 +57,12 @@ class SigmoidSurrogate(Surrogate):
         s = torch.sigmoid(self.alpha * u)
         return self.alpha * s * (1.0 - s)
 
-    def to_spikingjelly(self) -> nn.Module:
-        """See the base class."""
-        from spikingjelly.activation_based import surrogate
-
-        return surrogate.Sigmoid(alpha=self.alpha)
-
 
 @MODELS.register_module()
 class ATanSurrogate(Surrogate):
-    """``dS/du = (alpha / 2) / (1 + (pi alpha u / 2)^2)``, usual in SEW-ResNet's descendants.
+    """``dS/du = (alpha / 2) / (1 + (pi alpha u / 2)^2)``, of SEW-ResNet (arXiv 2102.04159).
+
+    Of potentials ``[...]``. SpikingJelly's ``ATan``.
 
     Args:
         alpha (float): Sharpness. Defaults to 2.0.
@@ -70,8 +75,38 @@ class ATanSurrogate(Surrogate):
         """See the class."""
         return self.alpha / 2.0 / (1.0 + (math.pi / 2.0 * self.alpha * u).square())
 
-    def to_spikingjelly(self) -> nn.Module:
-        """See the base class."""
-        from spikingjelly.activation_based import surrogate
 
-        return surrogate.ATan(alpha=self.alpha)
+@MODELS.register_module()
+class RectangularSurrogate(Surrogate):
+    """``dS/du = alpha where |u| < 1 / (2 alpha), else 0``, of MS-ResNet (arXiv 2112.08954).
+
+    Of potentials ``[...]``. A window of area 1 (STBP, arXiv 1706.02609, Eq. 25).
+
+    Args:
+        alpha (float): Height. Defaults to 1.0.
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__(alpha)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        return self.alpha * (u.abs() < 0.5 / self.alpha).to(u.dtype)
+
+
+@MODELS.register_module()
+class TriangularSurrogate(Surrogate):
+    """``dS/du = alpha * max(0, 1 - alpha |u|)``, of STSA (IJCAI 2023) with alpha 1.
+
+    Of potentials ``[...]``. A triangle of area 1 (Bellec et al., arXiv 1803.09574).
+
+    Args:
+        alpha (float): Height. Defaults to 1.0.
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__(alpha)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """See the class."""
+        return self.alpha * (1.0 - self.alpha * u.abs()).clamp_min(0.0)

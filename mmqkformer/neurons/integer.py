@@ -1,0 +1,74 @@
+"""Neurons that emit whole numbers of spikes in a step, on ``[T, ...]``."""
+
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from ..checks import check_bool, check_int, check_number
+from .backends import choose_backend
+from .base import SpikingNeuron
+from .dynamics import IntegerDynamics
+
+
+class _IntegerNeuron(SpikingNeuron):
+    def __init__(self, dynamics: IntegerDynamics, backend: str) -> None:
+        super().__init__()
+        self.dynamics = dynamics
+        self.levels, self.unit = dynamics.levels, 1.0 / dynamics.divisor
+        choose_backend(backend, dynamics)
+        self.backend = backend
+
+    def fire(self, x: Tensor) -> Tensor:
+        """See the base class."""
+        return choose_backend(self.backend, self.dynamics, x).fire(self.dynamics, x)
+
+    def extra_repr(self) -> str:
+        return f'{self.dynamics}, backend={self.backend!r}'
+
+
+@MODELS.register_module()
+class ILIFNeuron(_IntegerNeuron):
+    """Integer LIF of SpikeYOLO (arXiv 2407.20708) on ``[T, ...]``.
+
+    ``H[t] = decay (H[t-1] - S[t-1]) + X[t]``, ``S[t] = round(clip(H[t], 0, levels))``, halves to
+    even. The gradient is 1 for H in [0, levels], the reset carries none. At T = 1 and normalised
+    it is the neuron of E-SpikeFormer's (SDT-V3, arXiv 2411.16061) base models.
+
+    Args:
+        levels (int): Highest number of spikes in a step. Defaults to 4.
+        decay (float): What a step leaves of the membrane, in [0, 1). Defaults to 0.25.
+        normalize (bool): Whether S is divided by ``levels`` (NI-LIF). Defaults to False.
+        backend (str): See :class:`~mmqkformer.neurons.IntegrateAndFire`. Defaults to ``auto``.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    def __init__(
+        self, levels: int = 4, decay: float = 0.25, normalize: bool = False, backend: str = 'auto'
+    ) -> None:
+        check_int('levels', levels, 1, 255)
+        check_number('decay', decay, low=0, below=1)
+        divisor = float(levels) if check_bool('normalize', normalize) else 1.0
+        super().__init__(IntegerDynamics(levels, float(decay), 1.0, divisor, False), backend)
+
+
+@MODELS.register_module()
+class MultiSpikeNeuron(_IntegerNeuron):
+    """Multi-level spikes without a membrane, of QSD-Transformer's release, on ``[T, ...]``.
+
+    ``S = gain floor(clip(levels X, 0, levels) + 1/2) / levels``; the gradient is ``gain`` for
+    0 < X < 1. E-SpikeFormer's large models divide their inputs otherwise, but round like it.
+
+    Args:
+        levels (int): Highest number of spikes in a step. Defaults to 4.
+        gain (float): Factor of the output; 2 behind the products of an attention. Defaults to 1.
+        backend (str): See :class:`~mmqkformer.neurons.IntegrateAndFire`. Defaults to ``auto``.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    def __init__(self, levels: int = 4, gain: float = 1.0, backend: str = 'auto') -> None:
+        check_int('levels', levels, 1, 255)
+        check_number('gain', gain, above=0)
+        super().__init__(IntegerDynamics(levels, 0.0, float(levels), levels / gain, True), backend)
