@@ -15,7 +15,8 @@ from PIL import Image
 
 from mmqkformer.datasets.events.store import StoreWriter, encode
 from mmqkformer.datasets.samplers import SeededIndex
-from mmqkformer.neurons import backends
+from mmqkformer.models.archs import registry as archs
+from mmqkformer.neurons.backends import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -39,7 +40,8 @@ RUNNABLE = {name: code for name, code in BLOCKS.items() if name not in FRAGMENTS
 @pytest.fixture
 def registries(monkeypatch):
     """What a page registers is forgotten after its test."""
-    monkeypatch.setattr(backends, '_BACKENDS', dict(backends._BACKENDS))
+    monkeypatch.setattr(registry, '_BACKENDS', dict(registry._BACKENDS))
+    monkeypatch.setattr(archs, 'ARCHITECTURES', dict(archs.ARCHITECTURES))
     yield
     sys.modules.pop('my_attention', None)
     for name, part in list(MODELS.module_dict.items()):
