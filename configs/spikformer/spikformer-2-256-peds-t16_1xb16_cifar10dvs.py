@@ -5,6 +5,7 @@ _base_ = 'spikformer-2-256-t16_1xb16_cifar10dvs.py'
 
 model = dict(
     backbone=dict(
+        arch=None,
         stages=[
             dict(
                 embed=dict(
@@ -18,10 +19,13 @@ model = dict(
             ),
             dict(
                 embed=dict(type='PEDS', pool='last'),
-                block=_base_.model.backbone.stages[0].block,
+                block=dict(
+                    attention=dict(type='SpikingSelfAttention', num_heads=16, scale=0.25),
+                    mlp=dict(type='SpikingMLP', ratio=4),
+                ),
                 channels=256,
                 depth=2,
             ),
-        ]
+        ],
     )
 )

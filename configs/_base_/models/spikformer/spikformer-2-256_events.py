@@ -3,25 +3,11 @@
 model = dict(
     type='ImageClassifier',
     backbone=dict(
-        type='QKFormer',
+        type='SpikingBackbone',
+        arch='spikformer-2-256',
         time_steps=16,
         in_channels=2,
         neuron=dict(type='LIFNeuron', tau=2.0),
-        stages=[
-            dict(
-                embed=dict(
-                    type='SPS',
-                    channels=[32, 64, 128, 256],
-                    pools=[True, True, True, True],
-                ),
-                block=dict(
-                    attention=dict(type='SpikingSelfAttention', num_heads=16, scale=0.25),
-                    mlp=dict(type='SpikingMLP', ratio=4),
-                ),
-                channels=256,
-                depth=2,
-            ),
-        ],
     ),
     head=dict(
         type='SpikingClsHead',
