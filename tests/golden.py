@@ -9,14 +9,6 @@ import torch
 from torch import Tensor
 
 FOLDER = Path(__file__).parent / 'data' / 'golden'
-EVAL_CASES = [
-    'hst-10-384_t4_64px_b1',
-    'hst-10-384_t4_224px_b1',
-    'hst-4-384_cifar100_t4_b1',
-    'hst-4-384_cifar100_t4_b3_leaky',
-    'hst-2-256_cifar10dvs_t16_b1',
-]
-TRAIN_CASE = 'hst-4-384_cifar100_t4_b1_train'
 
 
 def load_case(name: str) -> dict:
@@ -34,26 +26,45 @@ def case_input(case: dict) -> Tensor:
     return torch.from_numpy(rng.poisson(0.3, case['shape']).astype(np.float64))
 
 
+def released_keys(keys_file: str) -> dict[str, list[int]]:
+    """The released names with their shapes."""
+    entries = json.loads((FOLDER / keys_file).read_text())
+    return {name: e['shape'] if isinstance(e, dict) else e for name, e in entries.items()}
+
+
 def released_state_dict(keys_file: str) -> dict[str, Tensor]:
     """The released names with their float64 values."""
-    shapes = json.loads((FOLDER / keys_file).read_text())
-    return {name: _value(name, shape) for name, shape in shapes.items()}
+    entries = json.loads((FOLDER / keys_file).read_text())
+    return {
+        name: _value(name, e['shape'], e['kind'])
+        if isinstance(e, dict)
+        else _value(name, e, _kind(name, e))
+        for name, e in entries.items()
+    }
 
 
-def _value(name: str, shape: list[int]) -> Tensor:
+def _kind(name: str, shape: list[int]) -> str:
+    """The kind of an entry of the lists that do not say it, QKFormer's."""
     if name.endswith('num_batches_tracked'):
+        return 'counter'
+    leaf = name.rsplit('.', 1)[1]
+    if leaf.startswith('running_'):
+        return leaf
+    if '_bn.' in name:
+        return f'bn_{leaf}'
+    return 'matrix' if len(shape) > 1 else 'vector'
+
+
+def _value(name: str, shape: list[int], kind: str) -> Tensor:
+    if kind == 'counter':
         return torch.zeros((), dtype=torch.int64)
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    if name.endswith('running_mean'):
-        value = rng.standard_normal(shape) * 0.1
-    elif name.endswith('running_var'):
-        value = rng.random(shape) * 0.5 + 0.5
-    elif '_bn.' in name and name.endswith('weight'):
-        value = rng.random(shape) + 1.0
-    elif '_bn.' in name and name.endswith('bias'):
-        value = rng.standard_normal(shape) * 0.2 + 0.2
-    elif len(shape) > 1:
-        value = rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
-    else:
-        value = rng.standard_normal(shape) * 0.05
+    value = {
+        'running_mean': lambda: rng.standard_normal(shape) * 0.1,
+        'running_var': lambda: rng.random(shape) * 0.5 + 0.5,
+        'bn_weight': lambda: rng.random(shape) + 1.0,
+        'bn_bias': lambda: rng.standard_normal(shape) * 0.2 + 0.2,
+        'matrix': lambda: rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:])),
+        'vector': lambda: rng.standard_normal(shape) * 0.05,
+    }[kind]()
     return torch.from_numpy(value)

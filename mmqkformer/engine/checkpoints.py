@@ -94,7 +94,7 @@ def _load(address: str | Path, map_location: str | Callable | None = 'cpu') -> d
             raise type(error)(error.errno, error.strerror, name) from error
         raise ValueError(
             f'{name}: expected plain tensors, which load with weights_only=True; a released '
-            'checkpoint is converted by tools/model_converters/qkformer_to_mm.py'
+            'checkpoint is converted by tools/model_converters/released_to_mm.py'
         ) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{name}: holds {type(checkpoint).__name__}, expected a dict')

@@ -1,0 +1,140 @@
+"""The released state dicts whose names are known, and the models that they are converted to."""
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import golden
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+
+from mmqkformer.convert import FAMILIES
+
+ROOT = Path(__file__).parents[2]
+CONVERTER = ROOT / 'tools' / 'model_converters' / 'released_to_mm.py'
+
+
+def _model_of_config(path):
+    return lambda: Config.fromfile(ROOT / 'configs' / path).model
+
+
+def _spikformer_in1k():
+    return dict(
+        type='ImageClassifier',
+        backbone=dict(type='SpikingBackbone', arch='spikformer-8-384', time_steps=4),
+        head=dict(type='SpikingClsHead', in_channels=384, num_classes=1000),
+    )
+
+
+def spikformer_events_keys():
+    """Spikformer-2-256 for CIFAR10-DVS: 1-D convolutions, and a norm and positions never used."""
+    width = {48: 32, 96: 64, 192: 128, 384: 256, 1536: 1024, 1000: 10, 3: 3, 1: 1}
+    keys = {
+        name: [width[size] for size in shape]
+        for name, shape in golden.released_keys('spikformer-8-384_in1k.keys.json').items()
+        if not re.match(r'block\.[2-7]\.', name)
+    }
+    keys['patch_embed.proj_conv.weight'][1] = 2
+    for name, shape in keys.items():
+        if name.endswith(('fc1_conv.weight', 'fc2_conv.weight')):
+            shape.pop()
+    return {**keys, 'pos_embed': [1, 64, 256], 'norm.weight': [256], 'norm.bias': [256]}
+
+
+# Of each family its released forms: names and shapes, the model, and a golden case with neurons
+RELEASES = {
+    'qkformer': {
+        'hst-10-384_in1k': (
+            'hst-10-384_in1k.keys.json',
+            _model_of_config('qkformer/release/hst-10-384_8xb64_in1k.py'),
+            'hst-10-384_t4_64px_b1',
+        ),
+        'hst-4-384_cifar100': (
+            'hst-4-384_cifar100.keys.json',
+            _model_of_config('qkformer/release/hst-4-384_1xb64_cifar100.py'),
+            'hst-4-384_cifar100_t4_b1',
+        ),
+        'hst-2-256_cifar10dvs': (
+            'hst-2-256_cifar10dvs.keys.json',
+            _model_of_config('qkformer/release/hst-2-256-t16_1xb16_cifar10dvs.py'),
+            'hst-2-256_cifar10dvs_t16_b1',
+        ),
+    },
+    'spikformer': {
+        'spikformer-8-384_in1k': (
+            'spikformer-8-384_in1k.keys.json',
+            _spikformer_in1k,
+            'spikformer-8-384_in1k_t4_64px_b1',
+        ),
+        'spikformer-4-384_cifar100': (
+            'spikformer-4-384_cifar100.keys.json',
+            _model_of_config('spikformer/spikformer-4-384_1xb128_cifar100.py'),
+            'spikformer-4-384_cifar100_t4_b1',
+        ),
+        'spikformer-2-256_cifar10dvs': (
+            spikformer_events_keys,
+            _model_of_config('spikformer/spikformer-2-256-t16_1xb16_cifar10dvs.py'),
+            None,
+        ),
+    },
+}
+
+
+def released_keys(family, form):
+    source = RELEASES[family][form][0]
+    return source() if callable(source) else golden.released_keys(source)
+
+
+def zeros(keys):
+    """A released state dict of these names and shapes."""
+    counts = {name for name in keys if name.endswith('num_batches_tracked')}
+    return {
+        name: torch.zeros(shape, dtype=torch.int64 if name in counts else torch.float32)
+        for name, shape in keys.items()
+    }
+
+
+def build_model(family, form):
+    return MODELS.build(RELEASES[family][form][1]())
+
+
+def converted_model(family, form, case, tmp_path):
+    """The golden weights, through the converter's command line, in this zoo's model."""
+    released = golden.released_state_dict(case['keys'])
+    torch.save({'model': released, 'args': argparse.Namespace(lr=1e-3)}, tmp_path / 'src.pth')
+    command = [sys.executable, CONVERTER, tmp_path / 'src.pth', tmp_path / 'dst.pth']
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    model = build_model(family, form).double()
+    assert model.backbone.time_steps == case['time_steps']
+    converted = torch.load(tmp_path / 'dst.pth', weights_only=True)
+    assert converted['meta'] == {'source': 'src.pth', 'family': family}
+    count = len(converted['state_dict'])
+    assert printed == f'{tmp_path / "dst.pth"}: {family} family, {count} weights\n'
+    model.load_state_dict(converted['state_dict'], strict=True)
+    return model
+
+
+def check_golden_logits_and_firing_rates(family, form, name, tmp_path):
+    """The released network's outputs and the firing rate of each of its neurons."""
+    case = golden.load_case(name)
+    model = converted_model(family, form, case, tmp_path).eval()
+    modules = dict(model.named_modules())
+    rates = {}
+
+    def record(neuron):
+        def hook(module, args, out):
+            rates[neuron] = out.double().mean().item()
+
+        return hook
+
+    for neuron in case['firing_rates']:
+        modules[FAMILIES[family].rename(neuron)].register_forward_hook(record(neuron))
+    with torch.no_grad():
+        logits = model(golden.case_input(case))
+    torch.testing.assert_close(logits, case['logits'], rtol=0, atol=1e-9)
+    assert rates == pytest.approx(case['firing_rates'], rel=0, abs=1e-9)
+    return model

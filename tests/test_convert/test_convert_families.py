@@ -1,0 +1,128 @@
+"""What holds for every family: its table inverts, and names and shapes are checked by the model."""
+
+import re
+from pathlib import Path
+
+import golden
+import pytest
+import torch
+from releases import RELEASES, build_model, released_keys, zeros
+
+import mmqkformer.convert
+from mmqkformer.convert import (
+    FAMILIES,
+    Family,
+    UnknownCheckpointError,
+    convert_state_dict,
+    family_of,
+    register_family,
+)
+
+FORMS = [(family, form) for family, forms in RELEASES.items() for form in forms]
+
+
+def test_every_module_is_a_family_whose_released_names_are_known():
+    modules = {path.stem for path in Path(mmqkformer.convert.__file__).parent.glob('*.py')}
+    assert modules - {'__init__', 'reading', 'table'} == set(FAMILIES) == set(RELEASES)
+
+
+@pytest.mark.parametrize(('family', 'form'), FORMS)
+def test_each_weight_of_the_model_is_named_by_one_released_key(family, form):
+    released = zeros(released_keys(family, form))
+    own = build_model(family, form).state_dict()
+    assert family_of(released) == family
+    names = [FAMILIES[family].rename(name) for name in released]
+    assert sorted(name for name in names if name is not None) == sorted(own)
+    found, state = convert_state_dict(released)
+    assert found == family
+    shapes = {name: weight.shape for name, weight in state.items()}
+    assert shapes == {name: weight.shape for name, weight in own.items()}
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_each_rule_is_the_first_to_fit_some_released_name(family):
+    rules = FAMILIES[family].rules
+    names = {name for form in RELEASES[family] for name in released_keys(family, form)}
+    for *_, case in RELEASES[family].values():
+        names |= set(golden.load_case(case)['firing_rates']) if case else set()
+    used = {
+        next(i for i, (pattern, _) in enumerate(rules) if re.match(rf'({pattern})(\.\w+)?$', name))
+        for name in names
+    }
+    assert used == set(range(len(rules)))
+
+
+@pytest.mark.parametrize(('family', 'form'), FORMS)
+def test_no_weight_may_be_missing_damaged_or_of_another_shape(family, form):
+    released = zeros(released_keys(family, form))
+    used = [name for name in released if FAMILIES[family].rename(name) is not None]
+    marks = {name for marks in FAMILIES[family].marks for name in marks}
+    for name in [n for n in used if n not in marks][:: len(used) // 12]:
+        whole = released[name]
+        with pytest.raises(UnknownCheckpointError, match='missing'):
+            convert_state_dict({k: v for k, v in released.items() if k != name})
+        damages = {
+            'is not finite': whole.double() + float('nan'),
+            'is of torch': whole.double() if name.endswith('tracked') else whole.long(),
+            'is expanded or overlapping': torch.zeros(1).expand(2),
+            '(has shape|these shapes)': torch.zeros(2, 3, 5, dtype=whole.dtype),
+        }
+        for message, value in damages.items():
+            with pytest.raises(UnknownCheckpointError, match=message):
+                convert_state_dict({**released, name: value})
+
+
+@pytest.mark.parametrize(('family', 'form'), FORMS)
+def test_a_key_of_a_block_that_is_not_there_is_refused(family, form):
+    released = zeros(released_keys(family, form))
+    name = next(
+        name for name in released if name.endswith('mlp.fc1_bn.weight') or 'mlp1_bn' in name
+    )
+    for number in ('9' * 18, '٣'):
+        far = re.sub(r'\.0\.', f'.{number}.', name)
+        with pytest.raises(UnknownCheckpointError, match=r'missing|is not a name'):
+            convert_state_dict({**released, far: released[name]})
+
+
+def test_keys_of_two_families_at_once_are_refused():
+    both = {
+        name: 0 for forms in RELEASES for name in released_keys(forms, next(iter(RELEASES[forms])))
+    }
+    with pytest.raises(UnknownCheckpointError, match='of qkformer and spikformer family'):
+        family_of(both)
+
+
+def test_a_family_of_ones_own_is_a_table(monkeypatch):
+    monkeypatch.setattr(mmqkformer.convert.table, 'FAMILIES', dict(FAMILIES))
+    stage = dict(embed=dict(type='SPS', channels=[8], pools=[True]), channels=8, depth=0)
+    register_family(
+        Family(
+            name='mine',
+            marks=[['stem.w0']],
+            rules=[
+                (r'stem\.w0', 'backbone.stages.0.embed.convs.0.conv.weight'),
+                (r'(stem|pos)\.norm', 'backbone.stages.0.embed.{1}.norm'),
+                (r'pos', 'backbone.stages.0.embed.position.conv'),
+                ('head', 'head.fc'),
+                (r'unused\.w', None),
+            ],
+            words={'stem': 'convs.0', 'pos': 'position'},
+            backbone=lambda state_dict: dict(type='QKFormer', stages=[stage]),
+        )
+    )
+    norm = {'weight': [8], 'bias': [8], 'running_mean': [8], 'running_var': [8]}
+    keys = {
+        'stem.w0': [8, 3, 3, 3],
+        'pos.weight': [8, 8, 3, 3],
+        'head.weight': [4, 8],
+        'head.bias': [4],
+        'unused.w': [1],
+        **{f'{at}.norm.{k}': v for at in ('stem', 'pos') for k, v in norm.items()},
+        **{f'{at}.norm.num_batches_tracked': [] for at in ('stem', 'pos')},
+    }
+    family, state = convert_state_dict(zeros(keys))
+    assert family == 'mine'
+    assert len(state) == len(keys) - 1
+    # What is dropped is known by its whole name
+    with pytest.raises(UnknownCheckpointError, match=r"'unused\.w\.more' is not a name"):
+        convert_state_dict(zeros({**keys, 'unused.w.more': [1]}))

@@ -1,0 +1,62 @@
+"""Spikformer's release: golden outputs, and parameters as its repository's models have them."""
+
+import math
+
+import golden
+import pytest
+from releases import (
+    build_model,
+    check_golden_logits_and_firing_rates,
+    released_keys,
+    spikformer_events_keys,
+    zeros,
+)
+
+from mmqkformer.convert import UnknownCheckpointError, convert_state_dict
+
+CASES = {
+    'spikformer-8-384_in1k_t4_64px_b1': 'spikformer-8-384_in1k',
+    'spikformer-4-384_cifar100_t4_b1': 'spikformer-4-384_cifar100',
+}
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_golden_logits_and_firing_rates(name, tmp_path):
+    model = check_golden_logits_and_firing_rates('spikformer', CASES[name], name, tmp_path)
+    # Two layer norms a block that the release builds and never uses
+    blocks = model.backbone.stages[0].blocks
+    unused = 4 * model.backbone.channels[-1] * len(blocks)
+    parameters = sum(p.numel() for p in model.parameters())
+    assert parameters == golden.load_case(name)['params'] - unused
+
+
+def parameters_of(keys):
+    buffers = ('running_mean', 'running_var', 'num_batches_tracked')
+    return sum(math.prod(shape) for name, shape in keys.items() if not name.endswith(buffers))
+
+
+def test_the_event_models_keys_are_as_many_parameters_as_measured():
+    keys = spikformer_events_keys()
+    assert parameters_of(keys) == 2_585_610
+    used = {name: shape for name, shape in keys.items() if 'norm' not in name}
+    del used['pos_embed']
+    model = build_model('spikformer', 'spikformer-2-256_cifar10dvs')
+    assert parameters_of(used) == 2_566_666 == sum(p.numel() for p in model.parameters())
+
+
+def test_linear_layers_become_convolutions_and_the_classifier_stays():
+    keys = released_keys('spikformer', 'spikformer-4-384_cifar100')
+    assert keys['block.3.attn.q_linear.weight'] == [384, 384]
+    state = convert_state_dict(zeros(keys))[1]
+    query = state['backbone.stages.0.blocks.3.attention.query.conv.weight']
+    assert query.shape == (384, 384, 1, 1)
+    assert state['head.fc.weight'].shape == (100, 384)
+
+
+@pytest.mark.parametrize('form', ['spikformer-4-384_cifar100', 'spikformer-2-256_cifar10dvs'])
+def test_a_block_without_one_of_its_biases_is_refused(form):
+    released = zeros(released_keys('spikformer', form))
+    name = next(key for key in released if 'attn.proj_' in key and key.endswith('.bias'))
+    del released[name]
+    with pytest.raises(UnknownCheckpointError, match=r'1 weights of the spikformer family'):
+        convert_state_dict(released)
