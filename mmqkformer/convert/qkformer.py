@@ -11,13 +11,11 @@ def backbone(state_dict: Mapping[str, Tensor]) -> dict:
     """See :class:`Family`."""
     stages = [_stage(state_dict, i) for i in range(count(state_dict, r'backbone\.stages\.(\d+)\.'))]
     stem = 'backbone.stages.0.embed.convs'
+    units = count(state_dict, rf'{stem}\.(\d+)\.')
     stages[0]['embed'] = dict(
         type='PEDSStem',
-        channels=[
-            channels(state_dict, f'{stem}.{i}.conv.weight')
-            for i in range(count(state_dict, rf'{stem}\.(\d+)\.'))
-        ],
-        pools=[False] * count(state_dict, rf'{stem}\.(\d+)\.'),
+        channels=[channels(state_dict, f'{stem}.{i}.conv.weight') for i in range(units)],
+        pools=[False] * units,
         shortcut_from=2 if len(stages) == 2 else 1,
     )
     stages[-1]['block']['attention'] = dict(type='SpikingSelfAttention', num_heads=1)

@@ -201,4 +201,6 @@ def _weights_of_the_model(family: Family, renamed: Mapping[str, Tensor]) -> dict
 
 def _as_convolution(value: Tensor) -> Tensor:
     """``[out, in]`` or ``[out, in, 1]`` to ``[out, in, 1, 1]``."""
-    return value[(..., *[None] * (4 - value.dim()))] if value.dim() in (2, 3) else value
+    if value.dim() not in (2, 3):
+        return value
+    return value.reshape(*value.shape, *[1] * (4 - value.dim()))
