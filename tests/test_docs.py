@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.registry import DATASETS
 from PIL import Image
+from zoo import FAMILIES
 
 from mmqkformer.datasets.events.store import StoreWriter, encode
 from mmqkformer.datasets.samplers import SeededIndex
@@ -144,7 +145,7 @@ def test_the_model_tables_count_the_configs_parameters(path, time_steps, paramet
 
 def test_the_model_tables_agree_with_the_index():
     index = {}
-    for family in ('qkformer', 'spikformer'):
+    for family in FAMILIES:
         metafile = yaml.safe_load((ROOT / 'configs' / family / 'metafile.yml').read_text())
         index |= {model['Config']: model['Metadata'] for model in metafile['Models']}
     assert {row[0] for row in ROWS} == {path for path in index if '/release/' not in path}

@@ -12,6 +12,8 @@ from .conv import MAX_CHANNELS, SpikingConv
 class SpikingMLP(BaseModule):
     """``SN(BN(conv1x1))`` to ``ratio`` times the channels, then ``BN(conv1x1)`` back.
 
+    Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
+
     The neuron of the second layer belongs to the block.
 
     Args:

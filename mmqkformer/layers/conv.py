@@ -28,10 +28,9 @@ def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
     with inside('norm_cfg', norm_cfg):
         norm = build_norm_layer(norm_cfg, channels)[1]
         # Some take vectors or volumes, which would show in the first forward pass only
-        if not isinstance(norm, (nn.BatchNorm2d, nn.SyncBatchNorm)):
-            with torch.no_grad():
-                norm.eval()(torch.zeros(2, channels, 2, 2))
-            norm.train()
+        with torch.no_grad():
+            norm.eval()(torch.zeros(2, channels, 2, 2))
+        norm.train()
     return norm
 
 

@@ -29,6 +29,8 @@ def _build_unit(key: str, unit: dict, in_channels: int, out_channels: int, **com
 class ConvEmbed(BaseModule):
     """A chain of units ``u_0, u_1, ...`` of convolution, norm, pool and neuron, with a shortcut.
 
+    Maps ``[T, B, C, H, W]`` to ``[T, B, C', ceil(H / stride), ceil(W / stride)]``.
+
     ``y = u_n(...u_s(x_s)) + shortcut(x_s)``, where ``x_s`` is what comes behind the first
     ``s = shortcut_from`` units, the input for s = 0. Every embedding of a stage is one: the
     deformed shortcut of QKFormer (:class:`PEDS`, :class:`PEDSStem`), Spikformer's patch splitting

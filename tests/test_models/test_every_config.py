@@ -7,16 +7,13 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from networks import awaken
+from zoo import classifier_configs
 
 from mmqkformer.analysis import compare_with_batch_of_one
 from mmqkformer.neurons import BatchLeakingNeuron
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted(
-    path.relative_to(ROOT).as_posix()
-    for family in ('qkformer', 'spikformer')
-    for path in (ROOT / 'configs' / family).rglob('*.py')
-)
+CONFIGS = classifier_configs()
 
 
 def build(path):

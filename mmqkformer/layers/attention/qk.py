@@ -45,6 +45,8 @@ class _QKAttention(BaseModule):
 class QKTokenAttention(_QKAttention):
     """Q-K token attention (paper, Eq. 9 and 10), linear in the number of tokens.
 
+    Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
+
     ``A_t = SN(sum of Q over the channels of a head)``, one 0/1 value per head and token;
     ``X' = A_t (x) K`` masks tokens.
 
@@ -75,6 +77,8 @@ class QKTokenAttention(_QKAttention):
 @MODELS.register_module()
 class QKChannelAttention(_QKAttention):
     """Q-K channel attention (paper, Eq. 11).
+
+    Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
 
     ``A_c = SN(sum of Q over the tokens)``, one 0/1 value per channel; ``X' = A_c (x) K`` masks
     channels. Heads would not change it, so it has none.

@@ -15,6 +15,8 @@ from .parts import check_heads, own_neuron
 class SpikingSelfAttention(BaseModule):
     """Spiking self attention of Spikformer (paper, Eq. 6 to 8): ``SN(Q K^T V * s)``, no softmax.
 
+    Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
+
     Without softmax ``(Q K^T) V = Q (K^T V)``, and counts of spikes are exact integers, so that the
     order is free: ``qk_first`` costs 2 N^2 d operations per head and N^2 values, ``kv_first``
     2 N d^2 operations and d^2 values (N tokens, d channels per head). The products are computed in

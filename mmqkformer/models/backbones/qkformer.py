@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from mmengine.registry import MODELS
 
-from ...build import type_of
 from ...checks import check_bool
 from ...layers import SpikingSelfAttention
 from ..archs import expand_arch
@@ -44,26 +43,33 @@ class QKFormer(SpikingBackbone):
         if check_bool('release_batch_leak', release_batch_leak):
             if kwargs.get('residual', 'add') != 'add':
                 raise ValueError("release_batch_leak=True: expected residual='add', the release's")
-            stages = expand_arch(arch, self.family) if stages is None else stages
             neuron = kwargs.get('neuron') or dict(type='LIFNeuron', tau=2.0)
-            arch, stages = None, [_with_leak(stage, neuron) for stage in stages]
+            if stages is None:
+                arch, stages = None, expand_arch(arch, self.family)
+            # What is no stage is left for the backbone to refuse
+            if isinstance(stages, (list, tuple)):
+                stages = [_with_leak(stage, neuron) for stage in stages]
         super().__init__(arch, stages, **kwargs)
 
 
-def _with_leak(stage: dict, neuron: dict) -> dict:
+def _with_leak(stage: object, neuron: dict) -> object:
     """The stage with a leaking neuron behind each of its spiking self attentions."""
-    block = stage.get('block')
+    block = stage.get('block') if isinstance(stage, Mapping) else None
     if isinstance(block, Mapping):
+        # In the short form a neuron that the attention names is that of its layers only
         neuron = block.get('neuron', neuron)
         return {**stage, 'block': {k: _leaking(v, neuron) for k, v in block.items()}}
-    if isinstance(block, Sequence):
-        return {**stage, 'block': [_leaking(v, v.get('neuron', neuron)) for v in block]}
+    if isinstance(block, (list, tuple)):
+        return {**stage, 'block': [_leaking(v, _named(v).get('neuron', neuron)) for v in block]}
     return stage
 
 
+def _named(branch: object) -> Mapping:
+    return branch if isinstance(branch, Mapping) else {}
+
+
 def _leaking(branch: object, neuron: dict) -> object:
-    is_branch = isinstance(branch, Mapping) and 'type' in branch
-    if not is_branch or type_of(branch) is not SpikingSelfAttention:
+    if _named(branch).get('type') not in ('SpikingSelfAttention', SpikingSelfAttention):
         return branch
     inner = branch.get('out_neuron', neuron)
     return {**branch, 'out_neuron': dict(type='BatchLeakingNeuron', neuron=inner)}

@@ -11,6 +11,8 @@ _NOTHING = (0, 0, 0, 0)
 class ErasingDataPreprocessor(ClsDataPreprocessor):
     """mmpretrain's preprocessor, which then erases what the samples' ``erased_box`` say.
 
+    Of images ``[C, H, W]`` it makes a batch ``[B, C, H, W]``.
+
     The rectangles, drawn by ``DrawErasing``, become 0, i.e. the mean of the data set, after the
     normalisation and the batch augmentations: an image mixed of two loses one full rectangle, the
     one drawn for the sample in its place. Labels stay as they are. Arguments are those of

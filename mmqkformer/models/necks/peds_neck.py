@@ -14,6 +14,8 @@ from ..spikes import plain_tensor
 class PEDSNeck(BaseModule):
     """Continues a backbone's pyramid with more PEDS stages and returns all levels as rates.
 
+    Takes spikes ``[T, B, C_i, H_i, W_i]`` and returns rates ``[B, C_i, H_i, W_i]``.
+
     Args:
         in_channels (Sequence[int]): Channels of the backbone's outputs.
         widths (Sequence[int]): Channels of the stages to add, each of twice the stride before.
