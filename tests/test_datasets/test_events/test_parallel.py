@@ -110,8 +110,10 @@ def test_what_died_may_raise():
 
 
 SLEEPERS = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+# A job in the background of a shell ignores Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {folder!r})
 from parallel import in_order  # alone: the package would take seconds to import
 
