@@ -1,8 +1,10 @@
 """Time this code's inference against that of another commit, in interleaved pairs.
 
 Each of the two runs in a process of its own on the same weights and images. They take turns, so
-that what disturbs the machine disturbs both. Printed are the median of the ratios of the pairs
-(above 1: this code is faster) with their spread, milliseconds a batch, and peak memory.
+that what disturbs the machine disturbs both; and they are started anew for every second pair, for
+where a process happens to lie in memory alone moves its times by several percent. Printed are the
+median of the ratios of the pairs (above 1: this code is faster) with their spread, milliseconds a
+batch, and peak memory.
 """
 
 import argparse
@@ -82,24 +84,24 @@ def parse_args() -> argparse.Namespace:
 
 def compare(trees: tuple[Path, Path], arguments: list[str], pairs: int) -> list[str]:
     """One row: median ratio, spread, milliseconds and memory of both."""
-    new, old = (Worker(tree, arguments) for tree in trees)
-    try:
-        times = []
-        for i in track(range(pairs), description=f'batch {arguments[1]}'):
-            # Who goes first changes: the second may find warmer caches, or a hotter processor
-            order = (new, old) if i % 2 else (old, new)
-            took = {worker: worker.seconds() for worker in order}
-            times.append((took[new], took[old]))
-    finally:
-        new.close()
-        old.close()
+    times, memory = [], [0.0, 0.0]
+    for start in track(range(0, pairs, 2), description=f'batch {arguments[1]}'):
+        # Who comes first changes: the second may find warmer caches, or a hotter processor
+        order = (0, 1) if start % 4 else (1, 0)
+        workers = {version: Worker(trees[version], arguments) for version in order}
+        for versions in (order, order[::-1])[: pairs - start]:
+            took = {version: workers[version].seconds() for version in versions}
+            times.append((took[0], took[1]))
+        for version, worker in workers.items():
+            memory[version] = max(memory[version], worker.memory)
+            worker.close()
     ratios = [before / now for now, before in times]
     return [
         arguments[1],
         f'{median(ratios):.3f}',
         f'{min(ratios):.3f} to {max(ratios):.3f}',
         *(f'{1000 * median(seconds):.0f}' for seconds in zip(*times)),
-        *(f'{worker.memory / 1024:.0f}' for worker in (new, old)),
+        *(f'{peak / 1024:.0f}' for peak in memory),
     ]
 
 
