@@ -219,7 +219,7 @@ def test_unmutated_they_run(graph):
 def test_a_hundred_mutations():
     results = [check(seed) for seed in range(100)]
     assert results.count('refused') > 40
-    assert results.count('built') > 10
+    assert results.count('built') > 5
 
 
 @pytest.mark.slow
