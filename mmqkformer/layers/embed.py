@@ -56,7 +56,7 @@ class ConvEmbed(BaseModule):
             fires for the shortcut and the units behind it, ``membrane`` takes it as it is.
             Defaults to ``spikes``.
         in_stream (str): What comes in, ``spikes`` (sums as well) or ``membrane``. Defaults to
-            ``spikes``.
+            ``spikes``, and in a backbone to what the stage in front hands on.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
 
     Raises:

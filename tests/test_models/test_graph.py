@@ -68,6 +68,20 @@ def test_every_stage_leaves_as_what_it_is():
     assert torch.equal(lif(raw[2].as_subclass(Tensor)), fired[2].as_subclass(Tensor))
 
 
+def test_an_embedding_knows_what_the_stage_in_front_hands_on():
+    identity = dict(type='ConvEmbed', units=[dict()], shortcut='identity', shortcut_on='membrane')
+    stages = [stage(MEMBRANE, depth=0), stage(identity, depth=0)]
+    model = build(*stages, out='spikes')
+    assert [s.stream for s in model.stages] == ['membrane', 'membrane']
+    assert values(model(images(2, 3, 16, 16))[0]) == {0.0, 1.0}
+    # Unless told otherwise a neuron makes spikes of it, for the shortcut and the units
+    sums = build(stages[0], stage(dict(identity, shortcut_on='spikes'), depth=0), out='spikes')
+    assert sums.stages[1].stream == 'sums'
+    assert values(sums(images(2, 3, 16, 16))[0]) <= {0.0, 1.0, 2.0}
+    with pytest.raises(ValueError, match=r"stages\[1\]\.embed\.in_stream='spikes': expected 'memb"):
+        build(stages[0], stage(dict(identity, in_stream='spikes'), depth=0))
+
+
 def test_the_head_fires_on_the_token_mean():
     backbone = build(stage(MEMBRANE, dict(MLP, residual='membrane')), out='stream')
     head = MODELS.build(

@@ -140,9 +140,10 @@ class SpikingBackbone(GuardedWeights, StageTraining):
         common = dict(neuron=neuron, norm_cfg=norm_cfg, residual=residual)
         self.stages = ModuleList()
         for i, stage in enumerate(stages):
+            before = self.stages[-1].stream if i else None
             with inside(f'stages[{i}]', stage):
                 self.stages.append(
-                    _build_stage(stage, in_channels, drop_paths, recompute[i], **common)
+                    _build_stage(stage, in_channels, before, drop_paths, recompute[i], **common)
                 )
             in_channels = stage['channels']
         self.strides: list[int] = []
@@ -253,9 +254,24 @@ def _check_stage(path: str, stage: dict) -> int:
     return depth
 
 
+def _in_stream(embed: object, before: str | None) -> dict[str, str]:
+    """What an embedding is told of the stream in front: nothing of images and events."""
+    if before is None:
+        return {}
+    # Sums are as good as spikes
+    found = 'membrane' if before == 'membrane' else 'spikes'
+    given = embed.get('in_stream', found) if isinstance(embed, Mapping) else found
+    if given != found:
+        raise ValueError(
+            f'embed.in_stream={given!r}: expected {found!r}, which the stage in front hands on'
+        )
+    return dict(in_stream=found)
+
+
 def _build_stage(
     stage: dict,
     in_channels: int,
+    before: str | None,
     drop_paths: Iterator[float],
     with_cp: bool,
     neuron: dict,
@@ -272,6 +288,7 @@ def _build_stage(
         neuron=neuron,
         norm_cfg=norm_cfg,
         residual=residual,
+        **_in_stream(stage['embed'], before),
     )
     check_int('embed.stride', getattr(embed, 'stride', None), 1)
     stream = check_str('embed.stream', getattr(embed, 'stream', None), _STREAMS)
