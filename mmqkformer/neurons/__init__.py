@@ -1,6 +1,6 @@
 """Spiking neurons on ``[T, ...]``: dynamics, surrogate gradients, execution backends."""
 
-from .backends import Backend, register_backend
+from .backends import Backend, KernelBackend, register_backend
 from .base import SpikingNeuron
 from .integer import ILIFNeuron, MultiSpikeNeuron
 from .integrate import (
@@ -26,6 +26,7 @@ __all__ = [
     'IFNeuron',
     'ILIFNeuron',
     'IntegrateAndFire',
+    'KernelBackend',
     'LIFNeuron',
     'MultiSpikeNeuron',
     'PLIFNeuron',

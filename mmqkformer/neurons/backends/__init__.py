@@ -1,6 +1,13 @@
 """Execution backends of the neurons: several ways to compute the same spikes and gradients."""
 
 from . import spikingjelly, torch
-from .registry import Backend, choose_backend, register_backend
+from .registry import Backend, KernelBackend, choose_backend, register_backend
 
-__all__ = ['Backend', 'choose_backend', 'register_backend', 'spikingjelly', 'torch']
+__all__ = [
+    'Backend',
+    'KernelBackend',
+    'choose_backend',
+    'register_backend',
+    'spikingjelly',
+    'torch',
+]

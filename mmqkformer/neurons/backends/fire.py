@@ -8,13 +8,13 @@ from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from ..dynamics import Dynamics
-    from .registry import Backend
+    from .registry import KernelBackend
 
 
 class _Fire(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, rate: Tensor | None, backend: 'Backend', dynamics: 'Dynamics'
+        ctx: Any, x: Tensor, rate: Tensor | None, backend: 'KernelBackend', dynamics: 'Dynamics'
     ) -> Tensor:
         spikes, saved = backend.forward(dynamics, x, rate, save=True)
         ctx.save_for_backward(*saved)
@@ -28,11 +28,11 @@ class _Fire(torch.autograd.Function):
         return *grads, None, None
 
 
-def fire(backend: 'Backend', dynamics: 'Dynamics', x: Tensor, rate: Tensor | None) -> Tensor:
+def fire(backend: 'KernelBackend', dynamics: 'Dynamics', x: Tensor, rate: Tensor | None) -> Tensor:
     """Spikes ``[T, ...]`` by the kernels of a backend; nothing is kept where no gradient is asked.
 
     Args:
-        backend (Backend): The kernels.
+        backend (KernelBackend): The kernels.
         dynamics (Dynamics): The description.
         x (Tensor): Currents, ``[T, ...]``.
         rate (Tensor | None): The learnt 1 / tau, a 0-d tensor.

@@ -12,10 +12,10 @@ _BACKENDS: dict[str, 'Backend'] = {}
 
 
 class Backend(ABC):
-    """Two pure kernels over a frozen description of the dynamics.
+    """A way to compute what a frozen description of the dynamics says.
 
-    They start from ``V = V_reset`` in every call and agree with the reference, the description's
-    own kernels, in spikes and gradients.
+    It starts from ``V = V_reset`` in every call and agrees with the reference, the description's
+    own kernels, in spikes and gradients. Those of this project are a :class:`KernelBackend`.
 
     Attributes:
         automatic (bool): Whether ``backend='auto'`` may choose it.
@@ -29,6 +29,20 @@ class Backend(ABC):
 
         Without ``x``: on some device.
         """
+
+    @abstractmethod
+    def fire(self, dynamics: Dynamics, x: Tensor, w: Tensor | None = None) -> Tensor:
+        """Spikes ``[T, ...]``, differentiable.
+
+        Args:
+            dynamics (Dynamics): The description.
+            x (Tensor): Currents, ``[T, ...]``, float32 or float64.
+            w (Tensor | None): The learnt logit of 1 / tau, a 0-d tensor.
+        """
+
+
+class KernelBackend(Backend):
+    """A backend of two pure kernels, which the neurons' one autograd function calls."""
 
     @abstractmethod
     def forward(
@@ -50,13 +64,7 @@ class Backend(ABC):
         """Gradients of ``x`` ``[T, ...]`` and of ``rate`` (None without one)."""
 
     def fire(self, dynamics: Dynamics, x: Tensor, w: Tensor | None = None) -> Tensor:
-        """Spikes ``[T, ...]``, differentiable.
-
-        Args:
-            dynamics (Dynamics): The description.
-            x (Tensor): Currents, ``[T, ...]``, float32 or float64.
-            w (Tensor | None): The learnt logit of 1 / tau, a 0-d tensor.
-        """
+        """See the base class."""
         return fire(self, dynamics, x, None if w is None else w.sigmoid())
 
 

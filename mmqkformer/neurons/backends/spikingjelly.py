@@ -12,8 +12,7 @@ from .registry import Backend, register_backend
 class SpikingJellyBackend(Backend):
     """Integrate-and-fire with ``>=`` and a sigmoid or atan surrogate; currents ``[T, ...]``.
 
-    SpikingJelly differentiates its nodes itself, so that this backend takes the place of the
-    whole call and not of two kernels.
+    SpikingJelly differentiates its nodes itself: there are no kernels to call.
     """
 
     # Another implementation to compare with, not a faster one
@@ -42,12 +41,6 @@ class SpikingJellyBackend(Backend):
         # SpikingJelly computes in the type of V; under autocast ours must stay in that of x.
         with torch.autocast(x.device.type, enabled=False):
             return node(x)
-
-    def forward(self, *args) -> tuple[Tensor, tuple]:
-        """SpikingJelly's nodes have no such kernel."""
-        raise NotImplementedError
-
-    backward = forward
 
 
 def _node(dynamics: IntegrateAndFireDynamics, w: Tensor | None) -> nn.Module:

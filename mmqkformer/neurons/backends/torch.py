@@ -3,11 +3,11 @@
 from torch import Tensor
 
 from ..dynamics import Dynamics
-from .registry import Backend, register_backend
+from .registry import KernelBackend, register_backend
 
 
 @register_backend('torch')
-class TorchBackend(Backend):
+class TorchBackend(KernelBackend):
     """Supports everything; currents and spikes ``[T, ...]``."""
 
     def supports(self, dynamics: Dynamics, x: Tensor | None = None) -> bool:
