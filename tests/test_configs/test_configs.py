@@ -1,5 +1,6 @@
 """Every config of classification: exact parameters, pipelines, optimizer and schedule."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from event_streams import random_events
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, DefaultScope
 from PIL import Image
 from zoo import FAMILIES, classifier_configs
 
@@ -159,8 +160,11 @@ def rates(cfg, epoch_length):
     return values[::steps], values
 
 
-@pytest.mark.parametrize('name', [name for name in TRAINED if 'in1k' in name])
-def test_imagenet_schedule(name):
+QKFORMER_IN1K = [name for name in TRAINED if re.match('qkformer/.*in1k', name)]
+
+
+@pytest.mark.parametrize('name', QKFORMER_IN1K)
+def test_qkformers_imagenet_schedule(name):
     cfg = load(name)
     peak = 6e-4 * effective_batch(name, cfg) / 256
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(peak)
@@ -230,10 +234,10 @@ def test_cifar_schedule(name):
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_averages_and_leaks(name):
-    """The release has no average and leaks; the main ImageNet configs average and do not leak."""
+    """Releases have no average; QKFormer's leaks, and its main ImageNet configs average instead."""
     cfg = load(name)
     averages = [h for h in cfg.get('custom_hooks', []) if h.type == 'OptimStepEMAHook']
-    main_imagenet = 'in1k' in name and 'release' not in name
+    main_imagenet = 'in1k' in name and name.startswith('qkformer/hst')
     momenta = [1e-4] if main_imagenet else [0.02] if 'digits' in name else []
     assert [average.momentum for average in averages] == momenta
     best = 'accuracy_ema/top1' if momenta else 'accuracy/top1'
@@ -331,8 +335,39 @@ def test_a_sample_is_augmented_by_its_seed_alone(name, image):
     assert any(not torch.equal(first, other) for other in others)
 
 
-@pytest.mark.parametrize('name', CIFAR)
-def test_cifar_is_erased_behind_the_mixing(name):
+TIMM = [name for name in TRAINED if re.match('spikformer/.*in1k', name)]
+
+
+@pytest.mark.parametrize('name', TIMM)
+def test_timms_recipe_for_imagenet(name):
+    cfg = load(name)
+    starts, _ = rates(cfg, 1)
+    peak = cfg.optim_wrapper.optimizer.lr
+    assert (peak, len(starts)) == (5e-4, 310)
+    # Printed by a run of Spikingformer, whose schedule is the same
+    printed = {0: 1e-6, 1: 2.595e-5, 19: 4.751e-4, 20: 4.946e-4, 100: 3.775e-4, 200: 1.325e-4}
+    for epoch, rate in {**printed, 299: 1.001e-5, 300: 1e-5, 309: 1e-5}.items():
+        assert starts[epoch] == pytest.approx(rate, rel=5e-4)
+    augments = cfg.data_preprocessor.batch_augments
+    assert [(a.type, a.alpha) for a in augments.augments] == [('Mixup', 0.8), ('CutMix', 1.0)]
+    assert augments.probs == [0.5, 0.5]
+    assert 'custom_hooks' not in cfg
+
+
+@pytest.mark.parametrize('name', TIMM)
+def test_timms_crops_keep_the_area(name, image):
+    cfg = load(name)
+    load_image, crop = map(TRANSFORMS.build, cfg.train_dataloader.dataset.pipeline[1:3])
+    pixels = load_image(dict(img_path=str(image)))['img']
+    # No other rectangle of the whole area lies in an image: its middle, no longer than 4 : 3
+    assert {crop.rand_crop_params(pixels) for _ in range(50)} == {(0, 5, 300, 400)}
+    resize, center = map(TRANSFORMS.build, cfg.test_dataloader.dataset.pipeline[1:3])
+    assert resize(dict(img=pixels))['img'].shape == (224, 306, 3)
+    assert center(resize(dict(img=pixels)))['img'].shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize('name', [*CIFAR, *TIMM])
+def test_erasing_comes_behind_the_mixing(name):
     """tests/test_models/test_erasing_data_preprocessor.py says how."""
     cfg = load(name)
     draw, pack = cfg.train_dataloader.dataset.pipeline[-2:]

@@ -22,14 +22,6 @@ def _model_of_config(path):
     return lambda: Config.fromfile(ROOT / 'configs' / path).model
 
 
-def _spikformer_in1k():
-    return dict(
-        type='ImageClassifier',
-        backbone=dict(type='SpikingBackbone', arch='spikformer-8-384', time_steps=4),
-        head=dict(type='SpikingClsHead', in_channels=384, num_classes=1000),
-    )
-
-
 def spikformer_events_keys():
     """Spikformer-2-256 for CIFAR10-DVS: 1-D convolutions, and a norm and positions never used."""
     width = {48: 32, 96: 64, 192: 128, 384: 256, 1536: 1024, 1000: 10, 3: 3, 1: 1}
@@ -67,7 +59,7 @@ RELEASES = {
     'spikformer': {
         'spikformer-8-384_in1k': (
             'spikformer-8-384_in1k.keys.json',
-            _spikformer_in1k,
+            _model_of_config('spikformer/spikformer-8-384_8xb24_in1k.py'),
             'spikformer-8-384_in1k_t4_64px_b1',
         ),
         'spikformer-4-384_cifar100': (

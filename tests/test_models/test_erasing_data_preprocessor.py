@@ -1,5 +1,6 @@
 """The mixed, normalised batch is erased, as the release's prefetcher does on CIFAR."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,13 @@ def test_augmentation_at_test_time_takes_the_configs_preprocessor():
         first, second = tta.test_step(dict(inputs=views, data_samples=samples))
     assert first.pred_score.sum() == pytest.approx(1.0)
     assert second.gt_label == 1
+
+
+@pytest.mark.parametrize('kind', ['ErasingDataPreprocessor', 'EventDataPreprocessor'])
+def test_a_preprocessor_leaves_its_config_alone(kind):
+    """mmpretrain appends to its list of probabilities: a second time it would not build."""
+    augments = [dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]
+    cfg = dict(type=kind, num_classes=3, batch_augments=dict(augments=augments, probs=[0.5, 0.5]))
+    before = copy.deepcopy(cfg)
+    MODELS.build(cfg)
+    assert cfg == before

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from zoo import FAMILIES
 
 from mmqkformer.analysis import TrainingMemory, micro_batches, training_memory
 
@@ -16,7 +17,7 @@ FIT, MARGIN = 32.0, 2.0  # GiB, of the table
 ROWS = {match[1]: match[0] for match in re.finditer(r'^\| `([\w-]+)` \| \d+ x .*$', PAGE, re.M)}
 PATHS = {
     path.stem: path
-    for folder in ('qkformer', 'detection', 'segmentation')
+    for folder in (*FAMILIES, 'detection', 'segmentation')
     for path in sorted((ROOT / 'configs' / folder).glob('*.py'))
     if re.search('coco|ade20k|in1k', path.stem) and '288px' not in path.stem
 }

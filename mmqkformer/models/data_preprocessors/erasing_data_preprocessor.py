@@ -1,5 +1,7 @@
 """Random erasing of the mixed, normalised batch."""
 
+import copy
+
 import torch
 from mmengine.registry import MODELS
 from mmpretrain.models import ClsDataPreprocessor
@@ -19,6 +21,10 @@ class ErasingDataPreprocessor(ClsDataPreprocessor):
     mmpretrain's ``ClsDataPreprocessor``; ``SwitchRecipeHook`` ends the batch augmentations and
     leaves the erasing.
     """
+
+    def __init__(self, *args, batch_augments: dict | None = None, **kwargs) -> None:
+        # mmpretrain's augmentation appends to its config, which is dumped and built again
+        super().__init__(*args, batch_augments=copy.deepcopy(batch_augments), **kwargs)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepares the batch and, in training, erases.

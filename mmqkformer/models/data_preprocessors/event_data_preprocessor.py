@@ -1,5 +1,6 @@
 """From the frames of single recordings to a batch."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -46,7 +47,8 @@ class EventDataPreprocessor(ClsDataPreprocessor):
         super().__init__(
             num_classes=num_classes,
             to_onehot=check_bool('data_preprocessor.to_onehot', to_onehot),
-            batch_augments=batch_augments,
+            # A copy: mmpretrain's augmentation appends to its config, which is built again
+            batch_augments=copy.deepcopy(batch_augments),
         )
 
     def forward(self, data: dict, training: bool = False) -> dict:

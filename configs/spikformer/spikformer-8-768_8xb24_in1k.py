@@ -1,0 +1,3 @@
+_base_ = 'spikformer-8-384_8xb24_in1k.py'
+
+model = dict(backbone=dict(arch='spikformer-8-768'), head=dict(in_channels=768))
