@@ -1,6 +1,9 @@
 """The documentation is true: its code runs, its links and configs exist, its counts are exact."""
 
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,7 +37,12 @@ BLOCKS = {
     for page in PAGES
     for i, code in enumerate(blocks_of(page))
 }
-FRAGMENTS = {name: code for name, code in BLOCKS.items() if code.startswith('# fragment')}
+# What is no program of its own: pieces of configs, and files of a repository
+FRAGMENTS = {
+    name: code
+    for name, code in BLOCKS.items()
+    if code.startswith(('# fragment', '# file: ', '# also in: '))
+}
 RUNNABLE = {name: code for name, code in BLOCKS.items() if name not in FRAGMENTS}
 
 
@@ -67,8 +75,9 @@ def test_links_and_paths_exist(page):
     for target in re.findall(r'\]\(([^)#]+)(?:#[^)]*)?\)', text):
         if '://' not in target:
             assert (page.parent / target).exists(), target
+    new = set(re.findall(r'^# file: (\S+)$', text, re.M))
     for path in re.findall(r'\b(?:configs|tools|tests|docs)/[\w./-]+\.(?:py|sh|md|yml)\b', text):
-        assert (ROOT / path).exists(), path
+        assert (ROOT / path).exists() or path in new, path
 
 
 def test_there_is_something_to_check():
@@ -183,3 +192,51 @@ def test_the_event_files_config_reads_recordings(tmp_path, monkeypatch):
         assert test[1]['inputs'].sum() == 900
         assert train[SeededIndex(0, 0, 0)]['inputs'].shape == shape
         assert cfg.train_cfg.max_epochs == cfg.param_scheduler.max_epochs + 10
+
+
+def apply_page(page, tree):
+    """Writes the files of a page, and its additions to others, into a copy of the repository."""
+    blocks = re.findall(
+        r'^```\w+\n# (file|also in): (\S+)\n(.*?)^```', page.read_text(), re.M | re.S
+    )
+    for kind, path, text in blocks:
+        target = tree / path
+        if kind == 'file':
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(text)
+        elif path.endswith('__init__.py'):
+            before, after = target.read_text().split('\n__all__')
+            target.write_text(f'{before}{text}\n__all__{after}')
+        else:
+            target.write_text(target.read_text() + text)
+    return [path for kind, path, _ in blocks if kind == 'file']
+
+
+@pytest.mark.slow
+def test_a_new_family_is_tested_without_another_line(tmp_path):
+    page = ROOT / 'docs/a_new_family.md'
+    for name in ('mmqkformer', 'configs', 'tests', 'tools', 'docs', 'weights'):
+        ignored = shutil.ignore_patterns('.mim', '__pycache__')  # an installation's links to here
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    for name in ('README.md', 'model-index.yml', 'pyproject.toml', 'setup.py'):
+        shutil.copy(ROOT / name, tmp_path)
+    files = apply_page(page, tmp_path)
+    lint = [sys.executable, '-m', 'ruff']
+    sources = [path for path in files if path.endswith('.py')]
+    subprocess.run([*lint, 'check', *sources], cwd=tmp_path, check=True)
+    subprocess.run([*lint, 'format', '--check', *sources], cwd=tmp_path, check=True)
+    (command,) = re.findall(r'^    pytest tests -k "(.*)"$', page.read_text(), re.M)
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', 'tests', '-k', command, '-rA', '-m', 'not slow'],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    passed = {line.split('::')[0][7:] for line in done.stdout.splitlines() if line[:6] == 'PASSED'}
+    named = re.findall(r'^- `(tests/\S+)`', page.read_text(), re.M)
+    assert len(named) > 5
+    for place in named:
+        assert any(path.startswith(place.removesuffix('.py')) for path in passed), place

@@ -7,11 +7,14 @@ from pathlib import Path
 import mmpretrain
 import pytest
 import torch
+import yaml
 from mmengine.registry import MODELS
 from mmpretrain.apis import ModelHub
+from zoo import FAMILIES, ROOT
 
 from mmqkformer import hub
 
+CONFIGS = ROOT / 'configs'
 INDEX = 'Import:\n  - configs/tiny/metafile.yml\n'
 
 METAFILE = """
@@ -114,3 +117,15 @@ def test_the_zoo_itself_is_known():
     assert 'qkformer_hst-10-384_8xb64_in1k' in mmpretrain.list_models('*qkformer*')
     model = mmpretrain.get_model('qkformer_hst-10-384_8xb64_in1k')
     assert sum(parameter.numel() for parameter in model.parameters()) == 16_473_688
+
+
+def test_every_classifier_in_the_index_is_listed():
+    import mmqkformer  # noqa: F401
+
+    names = {
+        model['Name']
+        for family in FAMILIES
+        for model in yaml.safe_load((CONFIGS / family / 'metafile.yml').read_text())['Models']
+    }
+    assert len(names) > 30
+    assert names <= set(mmpretrain.list_models())

@@ -1,4 +1,4 @@
-"""Draw QKFormer and the way from a config to a training run."""
+"""Draw QKFormer, what a stage may be, and the way from a config to a training run."""
 
 import argparse
 
@@ -11,18 +11,25 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from mmqkformer.analysis.figures import save_figure
 
-WIDTH, HEIGHT = 12.0, 7.9  # inches, which are also the coordinates of everything drawn
+WIDTH, HEIGHT = 12.0, 10.3  # inches, which are also the coordinates of everything drawn
 EMBED, TOKEN, SELF, PLAIN, CONFIG = '#d7e8f7', '#fde3c8', '#f6c9c9', '#eeeeee', '#e2efd9'
 BACKBONE = """\
 backbone = dict(
-  type='QKFormer', time_steps=4,
+  type='SpikingBackbone',
   neuron=dict(type='LIFNeuron'),
+  time_steps=4, out='rates',
   stages=[
-    dict(embed=dict(type='PEDSStem', ...),
-         block=dict(attention=...),
+    dict(embed=dict(type='PEDS'),
+         block=[dict(type=...), ...],
          channels=96, depth=1),
-    dict(...),
-    dict(...)])"""
+    dict(...)])
+# or: arch='hst-10-384'"""
+CHAIN = """\
+units of convolution, norm,
+pool and neuron, in any order
+
+shortcut: none, identity or
+convolution, from any unit"""
 
 
 def box(ax: Axes, x: float, y: float, w: float, h: float, text: str = '', **style) -> None:
@@ -117,6 +124,35 @@ def draw_peds(ax: Axes, bottom: float) -> None:
     ax.text(11.6, middle, '+', ha='center', va='center', fontsize=15)
 
 
+def draw_stage(ax: Axes, bottom: float) -> None:
+    """An embedding, blocks of residual branches, and the ways out."""
+    title(ax, 0.1, bottom + 2.05, 'Any stage: an embedding, and blocks that are lists of branches')
+    middle = bottom + 0.95
+    ax.text(0.1, middle, '[T, B,\nC, H, W]', va='center')
+    arrow(ax, (0.8, middle), (1.1, middle))
+    group(ax, 1.1, bottom + 0.2, 2.35, 1.5, "embedding: a chain, or one's own")
+    ax.text(2.275, middle, CHAIN, ha='center', va='center', linespacing=1.3)
+    arrow(ax, (3.45, middle), (3.8, middle))
+    group(ax, 3.8, bottom + 0.2, 5.15, 1.5, 'blocks: each branch f with a residual of its own')
+    kinds = [('add', 'x + SN(f(x))'), ('membrane', 'x + f(SN(x))'), ('and, iand', 'x s, x (1 - s)')]
+    for i, (kind, formula) in enumerate(kinds):
+        y = middle + 0.47 * (1 - i)
+        box(ax, 3.9, y - 0.18, 2.15, 0.36, f'{kind}: {formula}', facecolor=SELF)
+    branches = ['QK attention', 'self attention', 'MLP', "one's own"]
+    for i, branch in enumerate(branches):
+        column, row = divmod(i, 2)
+        x, y = 6.25 + 1.32 * column, middle + 0.05 - 0.5 * row
+        box(ax, x, y, 1.25, 0.4, branch, facecolor=TOKEN)
+    ax.text(7.53, middle + 0.6, 'f, then the next f, ...', ha='center', va='center')
+    arrow(ax, (8.95, middle), (9.25, middle))
+    box(ax, 9.25, middle - 0.5, 1.1, 1.0, 'stream:\nspikes, sums\nor membrane')
+    ways = [('rates', '[B, C, H, W]'), ('spikes', '[T, B, ...]'), ('stream', '[T, B, ...]')]
+    for i, (way, shape) in enumerate(ways):
+        y = middle + 0.5 * (1 - i)
+        arrow(ax, (10.35, middle + 0.2 * (1 - i)), (10.6, y))
+        ax.text(10.65, y, f"'{way}'\n{shape}", va='center', fontsize=8.5)
+
+
 def draw_graph(ax: Axes, bottom: float) -> None:
     """From a config to a run."""
     title(
@@ -127,13 +163,13 @@ def draw_graph(ax: Axes, bottom: float) -> None:
     )
     middle = bottom + 1.2
     box(ax, 0.1, bottom + 0.1, 3.45, 2.1, facecolor=CONFIG)
-    ax.text(0.2, middle, BACKBONE, va='center', fontsize=9, family='monospace', linespacing=1.4)
+    ax.text(0.2, middle, BACKBONE, va='center', fontsize=8.5, family='monospace', linespacing=1.35)
     columns = [
         (
             4.0,
             1.75,
             'mmengine.MODELS',
-            ['neurons', 'patch embeddings', 'attentions, MLPs', 'your own part'],
+            ['neurons', 'embeddings', 'branches', "parts of one's own"],
         ),
         (8.45, 1.65, 'models', ['mmpretrain', 'mmdet', 'mmsegmentation']),
     ]
@@ -145,10 +181,10 @@ def draw_graph(ax: Axes, bottom: float) -> None:
     box(
         ax,
         6.3,
-        middle - 0.55,
+        middle - 0.45,
         1.65,
-        1.1,
-        "QKFormer\nout='rates':\n[B, C, H, W] of\nchosen stages",
+        0.9,
+        'SpikingBackbone:\nthe outputs of\nchosen stages',
         facecolor=EMBED,
     )
     box(ax, 10.6, middle - 0.35, 1.3, 0.7, 'mmengine\nRunner')
@@ -168,9 +204,10 @@ def main() -> None:
     figure = plt.figure(figsize=(WIDTH, HEIGHT))
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, HEIGHT))
     ax.set_axis_off()
-    draw_network(ax, bottom=5.6)
-    draw_attention(ax, bottom=3.2)
-    draw_peds(ax, bottom=3.2)
+    draw_network(ax, bottom=8.0)
+    draw_attention(ax, bottom=5.6)
+    draw_peds(ax, bottom=5.6)
+    draw_stage(ax, bottom=3.05)
     draw_graph(ax, bottom=0.25)
     save_figure(figure, args.out, dpi=130)
     print(f'picture: {args.out}')

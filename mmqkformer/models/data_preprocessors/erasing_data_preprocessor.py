@@ -6,6 +6,8 @@ import torch
 from mmengine.registry import MODELS
 from mmpretrain.models import ClsDataPreprocessor
 
+from ...checks import check_dict
+
 _NOTHING = (0, 0, 0, 0)
 
 
@@ -17,14 +19,22 @@ class ErasingDataPreprocessor(ClsDataPreprocessor):
 
     The rectangles, drawn by ``DrawErasing``, become 0, i.e. the mean of the data set, after the
     normalisation and the batch augmentations: an image mixed of two loses one full rectangle, the
-    one drawn for the sample in its place. Labels stay as they are. Arguments are those of
-    mmpretrain's ``ClsDataPreprocessor``; ``SwitchRecipeHook`` ends the batch augmentations and
-    leaves the erasing.
+    one drawn for the sample in its place. Labels stay as they are. ``SwitchRecipeHook`` ends
+    the batch augmentations and leaves the erasing.
+
+    Args:
+        batch_augments (dict | None): See mmpretrain's ``RandomBatchAugment``. Defaults to None.
+        **kwargs: Further arguments of mmpretrain's ``ClsDataPreprocessor``.
+
+    Raises:
+        ValueError: ``batch_augments`` is no dict.
     """
 
-    def __init__(self, *args, batch_augments: dict | None = None, **kwargs) -> None:
+    def __init__(self, batch_augments: dict | None = None, **kwargs) -> None:
+        if batch_augments is not None:
+            check_dict('data_preprocessor.batch_augments', batch_augments)
         # mmpretrain's augmentation appends to its config, which is dumped and built again
-        super().__init__(*args, batch_augments=copy.deepcopy(batch_augments), **kwargs)
+        super().__init__(batch_augments=copy.deepcopy(batch_augments), **kwargs)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepares the batch and, in training, erases.
