@@ -44,29 +44,35 @@ def check_dependencies() -> None:
 
 
 def check_framework(scope: str) -> None:
-    """Check what a config of mmdet or mmseg runs with, before either is asked to build it.
+    """Check what a config of mmpretrain, mmdet or mmseg runs with, before it is asked to build it.
 
     Args:
-        scope (str): ``default_scope`` of the config; for any but ``mmdet`` and ``mmseg`` nothing
-            is done.
+        scope (str): ``default_scope`` of the config; for any other nothing is done.
 
     Raises:
-        ImportError: If the framework is missing, is of a version outside its range or refuses
-            mmcv's version, or if mmcv has no compiled operators.
+        ImportError: If the framework is missing, is of a version outside its range or fails when
+            it is imported, or, of mmdet and mmseg, if mmcv has no compiled operators.
     """
-    if scope not in DENSE:
+    frameworks = OPTIONAL | DENSE
+    if scope not in frameworks:
         return
-    low, high = DENSE[scope]
+    low, high = frameworks[scope]
     package = {'mmseg': 'mmsegmentation'}.get(scope, scope)
     advice = f'pip install "{package}>={low},<{high}"'
     try:
         framework = importlib.import_module(scope)
     except (ImportError, AssertionError) as error:
+        if getattr(error, 'name', None) == 'pkg_resources':
+            advice = 'pip install "setuptools<82", the last with pkg_resources'
+        else:
+            advice += ', and the mmcv that it asks for'
         raise ImportError(
             f'default_scope={scope!r} needs {package}>={low},<{high}, which cannot be imported '
-            f'({error}): {advice}, and the mmcv that it asks for'
+            f'({error}): {advice}'
         ) from error
     _check_range(package, framework.__version__, low, high, advice)
+    if scope not in DENSE:
+        return
     try:
         importlib.import_module('mmcv.ops')
     except ImportError as error:

@@ -52,6 +52,22 @@ def test_mmpretrain_may_be_missing_but_not_too_old(monkeypatch):
         version.check_dependencies()
 
 
+@pytest.mark.parametrize(
+    ('missing', 'advice'), [('rich', 'install "mmpretrain>='), ('pkg_resources', '"setuptools<82"')]
+)
+def test_a_config_of_an_mmpretrain_that_cannot_be_imported_says_why(monkeypatch, missing, advice):
+    """The package does without it, so that all that its config would name is unknown."""
+
+    def refuse(name):
+        raise ModuleNotFoundError(f'No module named {missing!r}', name=missing)
+
+    monkeypatch.setattr(version.importlib, 'import_module', refuse)
+    with pytest.raises(
+        ImportError, match=rf"'mmpretrain' needs .*No module named '{missing}'.*{advice}"
+    ):
+        version.check_framework('mmpretrain')
+
+
 @pytest.mark.det
 @pytest.mark.seg
 def test_frameworks_of_this_environment_are_accepted():
