@@ -141,13 +141,13 @@ def main() -> None:
     for path in args.config:
         measured.append(measure(path, args))
         table.add_row(*measured[-1].row())
+        if args.json:  # after each: an error in a later one loses nothing
+            result = dict(device=title, measurements=[asdict(one) for one in measured])
+            with written_whole(args.json) as partial:
+                partial.write_text(json.dumps(result, indent=2))
         if cuda:
             torch.cuda.empty_cache()
-    Console().print(table)
-    if args.json:
-        result = dict(device=title, measurements=[asdict(one) for one in measured])
-        with written_whole(args.json) as partial:
-            partial.write_text(json.dumps(result, indent=2))
+    Console(width=120).print(table)
 
 
 if __name__ == '__main__':
