@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmengine.registry import MODELS
 
 from ..checks import check_bool, check_int, check_list, check_str
+from .conv import MAX_CHANNELS
 from .embed import ConvEmbed
 from .residual import check_residual
 
@@ -58,7 +59,7 @@ def _check_flag(key: str, value: object) -> bool:
 
 
 def _check_widths(channels: Sequence[int], pools: Sequence[bool], embed_dims: int) -> None:
-    check_list('channels', channels, check_int, low=1)
+    check_list('channels', channels, check_int, low=1, high=MAX_CHANNELS)
     check_list('pools', pools, _check_flag)
     if not channels or len(channels) != len(pools):
         raise ValueError(

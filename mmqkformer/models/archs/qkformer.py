@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from ...build import arguments_of, inside, type_of
-from ...checks import check_dict
-from .registry import check_lengths, register_arch
+from ...checks import check_dict, check_int, check_keys, check_list, check_number, check_str
+from ...layers import PEDSStem
+from ...layers.conv import MAX_CHANNELS
+from .registry import MAX_DEPTH, check_lengths, register_arch
 
 
 def _imagenet(dims: int, num_heads: int) -> dict:
@@ -80,7 +82,12 @@ def hst(
         mlp_ratios=mlp_ratios,
         attentions=attentions,
     )
-    check_dict('stem', stem)
+    check_list('embed_dims', embed_dims, check_int, low=1, high=MAX_CHANNELS)
+    check_list('depths', depths, check_int, low=0, high=MAX_DEPTH)
+    check_list('num_heads', num_heads, check_int, low=1)
+    check_list('mlp_ratios', mlp_ratios, check_number, above=0)
+    check_keys('stem', stem, arguments_of(PEDSStem) - {'in_channels', 'embed_dims'}, 'PEDSStem')
+    check_str('pool', pool, ('first', 'last'))
     return [
         dict(
             embed=dict(stem, type='PEDSStem') if i == 0 else dict(type='PEDS', pool=pool),

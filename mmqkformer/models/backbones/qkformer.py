@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from mmengine.registry import MODELS
 
+from ...build import config_errors
 from ...checks import check_bool
 from ...layers import SpikingSelfAttention
 from ..archs import expand_arch
@@ -28,11 +29,12 @@ class QKFormer(SpikingBackbone):
         **kwargs: Arguments of :class:`SpikingBackbone`.
 
     Raises:
-        ValueError: A value is wrong; the message is its path, the value and what was expected.
+        ConfigError: A key or value is wrong, see :class:`SpikingBackbone`.
     """
 
     family = 'hst'
 
+    @config_errors('backbone')
     def __init__(
         self,
         arch: str | dict | None = None,
