@@ -191,7 +191,7 @@ def type_of(cfg: object) -> Callable:
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ValueError("expected a dict with 'type'")
     name = cfg['type']
-    found = name if callable(name) else MODELS.get(name) if isinstance(name, str) else None
+    found = name if callable(name) else MODELS.get(name) if name and isinstance(name, str) else None
     if found is None:
         raise ValueError(f'type={name!r}: expected the name of a registered part')
     return found

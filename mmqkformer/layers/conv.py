@@ -71,6 +71,8 @@ def check_defaults(neuron: object, norm_cfg: object) -> None:
     """
     build_part('neuron', neuron, SpikingNeuron)
     check_norm_cfg(norm_cfg)
+    # Of channels that any norm takes
+    build_norm(norm_cfg, norm_cfg.get('num_groups', 8))
 
 
 def build_norm(norm_cfg: dict, channels: int) -> nn.Module:

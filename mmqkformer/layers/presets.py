@@ -73,6 +73,18 @@ def _check_widths(channels: Sequence[int], pools: Sequence[bool], embed_dims: in
         )
 
 
+def check_stem(
+    embed_dims: int, channels: Sequence[int], pools: Sequence[bool], shortcut_from: int
+) -> None:
+    """Checks what :class:`PEDSStem` is made of.
+
+    Raises:
+        ValueError: A value is out of range, or two do not fit each other.
+    """
+    _check_widths(channels, pools, embed_dims)
+    check_int('shortcut_from', shortcut_from, 1, len(channels) - 1)
+
+
 @MODELS.register_module()
 class PEDSStem(ConvEmbed):
     """Spiking encoding of the input, then PEDS: the patch embedding of the first stage.
@@ -112,8 +124,7 @@ class PEDSStem(ConvEmbed):
         shortcut_from: int,
         residual: str = 'add',
     ) -> None:
-        _check_widths(channels, pools, embed_dims)
-        check_int('shortcut_from', shortcut_from, 1, len(channels) - 1)
+        check_stem(embed_dims, channels, pools, shortcut_from)
         units = [
             dict(channels=width, pool='before_neuron' if pool else None)
             for width, pool in zip(channels, pools)

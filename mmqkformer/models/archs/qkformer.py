@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from ...build import arguments_of, inside, type_of
+from ...build import check_arguments, inside, parameters_of, type_of
 from ...checks import check_dict, check_int, check_keys, check_list, check_number, check_str
 from ...layers import PEDSStem
 from ...layers.conv import MAX_CHANNELS
+from ...layers.presets import check_stem
 from .registry import MAX_DEPTH, check_lengths, register_arch
 
 
@@ -86,7 +87,11 @@ def hst(
     check_list('depths', depths, check_int, low=0, high=MAX_DEPTH)
     check_list('num_heads', num_heads, check_int, low=1)
     check_list('mlp_ratios', mlp_ratios, check_number, above=0)
-    check_keys('stem', stem, arguments_of(PEDSStem) - {'in_channels', 'embed_dims'}, 'PEDSStem')
+    own = parameters_of(PEDSStem).keys() - {'in_channels', 'embed_dims'}
+    check_keys('stem', stem, own, 'PEDSStem')
+    with inside('stem', stem):
+        check_arguments(PEDSStem, stem, ('in_channels', 'embed_dims', 'neuron', 'norm_cfg'))
+        check_stem(embed_dims[0], *(stem[key] for key in ('channels', 'pools', 'shortcut_from')))
     check_str('pool', pool, ('first', 'last'))
     return [
         dict(
@@ -104,9 +109,8 @@ def hst(
 
 def _attention(key: str, attention: str | dict, num_heads: int) -> dict:
     """A dict stays as it is; a name gets the stage's heads if the class takes any."""
-    if not isinstance(attention, str):
-        return dict(check_dict(key, attention))
-    cfg = dict(type=attention)
+    named = isinstance(attention, str)
+    cfg = dict(type=attention) if named else dict(check_dict(key, attention))
     with inside(key, attention):
-        takes_heads = 'num_heads' in arguments_of(type_of(cfg))
-    return dict(cfg, num_heads=num_heads) if takes_heads else cfg
+        takes_heads = 'num_heads' in parameters_of(type_of(cfg))
+    return dict(cfg, num_heads=num_heads) if named and takes_heads else cfg

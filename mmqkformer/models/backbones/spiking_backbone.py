@@ -249,7 +249,7 @@ def _check_stage(path: str, stage: dict) -> int:
     check_int(f'{path}.channels', stage['channels'], 1, MAX_CHANNELS)
     depth = check_int(f'{path}.depth', stage['depth'], 0, MAX_DEPTH)
     if depth and 'block' not in stage:
-        raise ValueError(f'{path}.depth={depth!r}: expected 0, or a block')
+        raise ValueError(f'{path}={stage!r}: expected a block too, or depth=0')
     return depth
 
 
