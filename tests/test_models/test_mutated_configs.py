@@ -42,11 +42,16 @@ ELSEWHERE = [
     # Lists of the same length
     r'(.*)\.channels(\[\d+])? \1\.pools',
     r'backbone\.arch\.embed_dims(\[\d+])? backbone\.arch\.(depths|num_heads|mlp_ratios|attentions)',
+    # A unit changes what the chain behind it and its shortcut see
+    r'(.*\.embed)\.units\[\d+].* \1\.(units|shortcut).*',
+    # Numbers of the head that go together
+    r'head\.(loss_on|mse_weight) head\.(mse_weight|mse_target)',
+    r'head\.num_classes head\.topk.*',
     # An architecture is a name for stages, whose parts tell what does not fit
     r'backbone\.arch\.(num_heads|embed_dims)\[(\d)] backbone\.stages\[\2]\.block\..*num_heads',
     r'backbone\.arch\.mlp_ratios\[(\d)] backbone\.stages\[\1]\.block\.mlp\.ratio',
     r'backbone\.arch\.attentions\[(\d)].* backbone\.stages\[\1]\.block\.attention.*',
-    r'backbone\.arch\.embed_dims\[0] backbone\.arch\.stem\.channels',
+    r'backbone\.arch\.embed_dims(\[0])? backbone\.arch\.stem\.channels',
 ]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ...build import check_arguments, inside, parameters_of, type_of
-from ...checks import check_dict, check_int, check_keys, check_list, check_number, check_str
+from ...checks import check_dict, check_int, check_list, check_number, check_str
 from ...layers import PEDSStem
 from ...layers.conv import MAX_CHANNELS
 from ...layers.presets import check_stem
@@ -76,6 +76,10 @@ def hst(
     Raises:
         ValueError: Lists of different lengths, or an attention that is not registered.
     """
+    check_list('embed_dims', embed_dims, check_int, low=1, high=MAX_CHANNELS)
+    check_list('depths', depths, check_int, low=0, high=MAX_DEPTH)
+    check_list('num_heads', num_heads, check_int, low=1)
+    check_list('mlp_ratios', mlp_ratios, check_number, above=0)
     stages = check_lengths(
         embed_dims=embed_dims,
         depths=depths,
@@ -83,13 +87,7 @@ def hst(
         mlp_ratios=mlp_ratios,
         attentions=attentions,
     )
-    check_list('embed_dims', embed_dims, check_int, low=1, high=MAX_CHANNELS)
-    check_list('depths', depths, check_int, low=0, high=MAX_DEPTH)
-    check_list('num_heads', num_heads, check_int, low=1)
-    check_list('mlp_ratios', mlp_ratios, check_number, above=0)
-    own = parameters_of(PEDSStem).keys() - {'in_channels', 'embed_dims'}
-    check_keys('stem', stem, own, 'PEDSStem')
-    with inside('stem', stem):
+    with inside('stem', check_dict('stem', stem)):
         check_arguments(PEDSStem, stem, ('in_channels', 'embed_dims', 'neuron', 'norm_cfg'))
         check_stem(embed_dims[0], *(stem[key] for key in ('channels', 'pools', 'shortcut_from')))
     check_str('pool', pool, ('first', 'last'))

@@ -70,12 +70,14 @@ def check_lengths(**lists: object) -> int:
     """The common length of lists with one entry for each stage.
 
     Raises:
-        ValueError: One is no list, or they differ.
+        ValueError: One is no list, they are empty, or they differ.
     """
     for key, value in lists.items():
         if not isinstance(value, (list, tuple)):
             raise ValueError(f'{key}={value!r}: expected a list, one entry for each stage')
     (first, values), *others = lists.items()
+    if not values:
+        raise ValueError(f'{first}={values!r}: expected at least one stage')
     for key, value in others:
         if len(value) != len(values):
             raise ValueError(

@@ -46,9 +46,9 @@ class QKFormer(SpikingBackbone):
             if kwargs.get('residual', 'add') != 'add':
                 raise ValueError("release_batch_leak=True: expected residual='add', the release's")
             neuron = kwargs.get('neuron') or dict(type='LIFNeuron', tau=2.0)
-            if stages is None:
+            if stages is None and arch is not None:
                 arch, stages = None, expand_arch(arch, self.family)
-            # What is no stage is left for the backbone to refuse
+            # What is no list or no stage is left for the backbone to refuse
             if isinstance(stages, (list, tuple)):
                 stages = [_with_leak(stage, neuron) for stage in stages]
         super().__init__(arch, stages, **kwargs)
