@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..build import arguments_of, build_part, inside
+from ..build import build_part, inside, parameters_of
 from ..checks import check_bool, check_int, check_number, check_str
 from ..neurons import SpikingNeuron
 from .time import merge_time, split_time
@@ -55,12 +55,18 @@ def check_norm_cfg(norm_cfg: object) -> None:
             norm = registry.get(name) if isinstance(name, str) else name
         if not inspect.isclass(norm):
             raise ValueError(f'type={name!r}: expected the name of a norm')
-        known = arguments_of(norm) - {'num_features', 'num_channels'} | {'requires_grad'}
+        parameters = parameters_of(norm)
+        # mmcv gives the channels
+        parameters.pop('num_channels' if norm is nn.GroupNorm else next(iter(parameters), ''), None)
+        known = {*parameters, 'requires_grad'}
         for key, value in norm_cfg.items():
             if key != 'type' and key not in known:
                 raise ValueError(f'{key}={value!r}: {name} knows no such key, only {sorted(known)}')
             if key in _NORM_FIELDS:
                 _NORM_FIELDS[key](key, value)
+        needed = {key for key, p in parameters.items() if p.default is p.empty}
+        if missing := sorted(needed - set(norm_cfg)):
+            raise ValueError(f'expected {missing} too')
 
 
 def check_defaults(neuron: object, norm_cfg: object) -> None:
