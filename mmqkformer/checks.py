@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from numbers import Integral, Real
 
@@ -85,6 +85,20 @@ def check_dict(key: str, value: object) -> dict:
     """
     if not isinstance(value, dict):
         raise ValueError(f'{key}={value!r}: expected a dict')
+    return value
+
+
+def check_keys(key: str, value: object, known: Collection[str], what: str) -> dict:
+    """Returns a dict without keys that ``what`` does not know.
+
+    Raises:
+        ValueError: It is none, or has such a key.
+    """
+    for name, item in check_dict(key, value).items():
+        if name not in known:
+            raise ValueError(
+                f'{key}.{name}={item!r}: {what} knows no such key, only {sorted(known)}'
+            )
     return value
 
 

@@ -1,6 +1,7 @@
 """Everything that the package registers: documented, with shapes and every argument."""
 
 import inspect
+import math
 import re
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from mmengine.registry import DATA_SAMPLERS, HOOKS, MODELS, TRANSFORMS
 from torch import nn
 
-from mmqkformer.build import arguments_of
+from mmqkformer.build import arguments_of, build, parameters_of
 from mmqkformer.layers import SpikingBlock
 from mmqkformer.models import ARCHITECTURES
 from mmqkformer.neurons import SpikingNeuron, Surrogate
@@ -27,6 +28,33 @@ PARTS = ours(MODELS)
 NO_BRANCH = {'ConvEmbed': 'an embedding', 'PEDS': 'an embedding', 'PEDSStem': 'an embedding',
              'SPS': 'an embedding', 'PEDSNeck': 'a neck', 'SpikingClsHead': 'a head'}  # fmt: skip
 ARGUMENTS = dict(num_heads=2, ratio=2.0)
+COMMON = dict(neuron=dict(type='LIFNeuron'), norm_cfg=dict(type='BN'))
+UNITS = [dict(channels=4, stride=2), dict(pool='before_neuron')]
+# What the parts need, by name
+NEEDED = dict(in_channels=4, embed_dims=8, num_heads=2, num_classes=3, widths=[8], units=UNITS,
+              channels=[4, 8], pools=[False, True], shortcut_from=1, **COMMON)  # fmt: skip
+STAGE = dict(embed=dict(type='PEDS'), block=[dict(type='SpikingMLP')], channels=8, depth=1)
+TOP = {
+    'SpikingBackbone': ('backbone', dict(stages=[STAGE])),
+    'QKFormer': ('backbone', dict(stages=[STAGE])),
+    'PEDSNeck': ('neck', dict(in_channels=[4])),
+    'SpikingClsHead': ('head', {}),
+}
+# mmpretrain's classes check theirs, and tests/test_engine/test_nonsense.py what is ours of them
+PREPROCESSORS = {'ErasingDataPreprocessor', 'EventDataPreprocessor'}
+EMBEDDINGS = [
+    name for name, part in PARTS.items() if {'in_channels', 'embed_dims'} <= arguments_of(part)
+]
+# The graph gives these
+OF_THE_GRAPH = {'in_channels', 'embed_dims'}
+# These may be below zero
+SIGNED = {'v_reset', 'mse_target'}
+NONSENSE = {
+    bool: ['False', 0, None],
+    int: ['False', math.nan, math.inf, 1.5, -2, True],
+    float: ['False', math.nan, math.inf, -2.0, True],
+    str: ['nobody', True, 3],
+}
 
 
 def test_there_are_parts():
@@ -53,6 +81,88 @@ def test_every_argument_is_documented(registry):
         named.remove('self')
         missing += [f'{name}.{arg}' for arg in named if not re.search(rf'\b{arg}\b', documented)]
     assert missing == []
+
+
+def built(name, **changes):
+    """A part from a config, as the builder of the place where it stands builds it."""
+    needed = {
+        key: NEEDED[key]
+        for key, p in parameters_of(PARTS[name]).items()
+        if key in NEEDED and p.default is p.empty
+    }
+    cfg = {'type': name, **needed, **TOP.get(name, ('', {}))[1], **changes}
+    return MODELS.build(cfg) if name in TOP else build(cfg)
+
+
+def path_of(name, key):
+    return re.escape(f'{TOP[name][0]}.{key}' if name in TOP else key)
+
+
+@pytest.mark.parametrize('name', PARTS)
+def test_a_part_knows_its_keys_only(name):
+    built(name)
+    with pytest.raises(ValueError, match=f'^{path_of(name, "nonsense")}=3: {name} knows no such'):
+        built(name, nonsense=3)
+
+
+def wrong_values():
+    for name, part in PARTS.items():
+        for key, p in parameters_of(part).items():
+            given = NEEDED.get(key) if p.default is p.empty else p.default
+            by_graph = key in OF_THE_GRAPH and name not in TOP
+            if name in PREPROCESSORS or by_graph or type(given) not in NONSENSE:
+                continue
+            for value in NONSENSE[type(given)]:
+                if not (key in SIGNED and value == -2.0):
+                    yield name, key, value
+
+
+@pytest.mark.parametrize(('name', 'key', 'value'), wrong_values())
+def test_a_wrong_value_is_refused_by_its_key(name, key, value):
+    with pytest.raises(ValueError, match=f'^{path_of(name, key)}='):
+        built(name, **{key: value})
+
+
+def test_there_are_wrong_values():
+    assert len(list(wrong_values())) > 150
+
+
+@pytest.mark.parametrize(
+    'name', [name for name in TOP if 'in_channels' in arguments_of(PARTS[name])]
+)
+def test_what_is_missing_is_named(name):
+    part, needed = TOP[name]
+    required = [k for k, p in parameters_of(PARTS[name]).items() if p.default is p.empty]
+    for key in required:
+        cfg = {'type': name, **{k: NEEDED[k] for k in required}, **needed}
+        del cfg[key]
+        with pytest.raises(ValueError, match=rf"^{part}=.*: expected \['{key}'\] too"):
+            MODELS.build(cfg)
+
+
+@pytest.mark.parametrize('residual', ['add', 'membrane'])
+@pytest.mark.parametrize('name', EMBEDDINGS)
+def test_an_embedding_keeps_its_word(name, residual):
+    """Of its stride, and of what leaves it."""
+    torch.manual_seed(0)
+    takes = 'residual' in arguments_of(PARTS[name])
+    if takes and residual == 'membrane' and name == 'SPS':
+        pytest.skip('Spikformer adds spikes')
+    layer = built(name, **(dict(residual=residual) if takes else {})).double()
+    for norm in layer.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.constant_(norm.weight, 3.0)
+    assert layer.stride > 1
+    for height, width in ((8, 8), (7, 9), (4, 13)):
+        x = 3 * torch.randn(3, 2, 4, height, width, dtype=torch.float64)
+        y = layer(x)
+        size = (math.ceil(height / layer.stride), math.ceil(width / layer.stride))
+        assert y.shape == (3, 2, 8, *size)
+        whole = torch.equal(y, y.round())
+        assert whole == (layer.stream in ('spikes', 'sums'))
+        assert not whole or (y.min() == 0 and y.max() == 1 + (layer.stream == 'sums'))
+    y.sum().backward()
+    assert [key for key, p in layer.named_parameters() if p.grad is None] == []
 
 
 def branches():
@@ -113,3 +223,19 @@ def test_an_architecture_builds_without_memory(name):
         backbone = MODELS.build(dict(type='SpikingBackbone', arch=name))
     assert all(isinstance(stage.embed, nn.Module) for stage in backbone.stages)
     assert len(backbone.strides) == len(backbone.channels) == len(backbone.depths)
+
+
+@pytest.mark.parametrize('value', ['nobody', math.nan, -1, [None]])
+@pytest.mark.parametrize(
+    ('name', 'field'),
+    [
+        (name, field)
+        for name, function in ARCHITECTURES.items()
+        if '-' in name
+        for field in [*parameters_of(function), 'nonsense']
+    ],
+)
+def test_a_wrong_field_of_an_architecture_is_named(name, field, value):
+    named = rf'( has unknown keys \[.nonsense|\.{field}(\[0\])?=)'
+    with pytest.raises(ValueError, match=rf'^backbone\.arch{named}'):
+        MODELS.build(dict(type='SpikingBackbone', arch={'base': name, field: value}))

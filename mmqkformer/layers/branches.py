@@ -5,7 +5,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from ..checks import check_number
-from .conv import MAX_CHANNELS, SpikingConv
+from .conv import MAX_HIDDEN, SpikingConv
 
 
 @MODELS.register_module()
@@ -36,10 +36,10 @@ class SpikingMLP(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        check_number('ratio', ratio, above=0)
+        check_number('ratio', ratio, above=0, high=MAX_HIDDEN)
         hidden = int(embed_dims * ratio)
-        if not 1 <= hidden <= MAX_CHANNELS:
-            raise ValueError(f'ratio={ratio!r}: expected 1 to {MAX_CHANNELS} hidden channels')
+        if not 1 <= hidden <= MAX_HIDDEN:
+            raise ValueError(f'ratio={ratio!r}: expected 1 to {MAX_HIDDEN} hidden channels')
         self.fc1 = SpikingConv(embed_dims, hidden, 1, bias=True, neuron=neuron, norm_cfg=norm_cfg)
         self.fc2 = SpikingConv(hidden, embed_dims, 1, bias=True, norm_cfg=norm_cfg)
 

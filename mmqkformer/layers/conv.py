@@ -1,20 +1,84 @@
 """Convolution, normalisation, pooling and neuron: the unit that every layer is made of."""
 
+import inspect
+from functools import partial
+
 import torch
 from mmcv.cnn import build_norm_layer
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..build import build_part, inside
-from ..checks import check_bool, check_int, check_str
+from ..build import build_part, inside, parameters_of
+from ..checks import check_bool, check_int, check_number, check_str
 from ..neurons import SpikingNeuron
 from .time import merge_time, split_time
 
 FIRE = ('last', 'first', 'none')
 POOLS = ('before_neuron', 'after_neuron', 'before_conv')
 # Wider than any network of the field; what is above is a slip that would take hours or all memory
-MAX_CHANNELS = 2**14
+MAX_CHANNELS = 2**12
+MAX_HIDDEN = 2**14
+MAX_WEIGHTS = 2**28
 MAX_KERNEL = 63
+
+
+def _check_momentum(key: str, value: object) -> None:
+    if value is not None:
+        check_number(key, value, low=0, high=1)
+
+
+# What norms take without a look
+_NORM_FIELDS = dict(
+    eps=partial(check_number, above=0),
+    momentum=_check_momentum,
+    affine=check_bool,
+    track_running_stats=check_bool,
+    requires_grad=check_bool,
+    num_groups=partial(check_int, low=1),
+)
+
+
+def check_norm_cfg(norm_cfg: object) -> None:
+    """Refuses what is no config of a norm, whatever the channels.
+
+    Raises:
+        ValueError: It has no type, or the type or a field is wrong; the message begins with the
+            path of the field, ``norm_cfg.eps``.
+    """
+    if not isinstance(norm_cfg, dict) or 'type' not in norm_cfg:
+        raise ValueError(f"norm_cfg={norm_cfg!r}: expected a dict with 'type', such as 'BN'")
+    name = norm_cfg['type']
+    with inside('norm_cfg', norm_cfg):
+        # As mmcv looks it up, the default scope first
+        with MODELS.switch_scope_and_registry(None) as registry:
+            norm = registry.get(name) if isinstance(name, str) else name
+        if not inspect.isclass(norm):
+            raise ValueError(f'type={name!r}: expected the name of a norm')
+        parameters = parameters_of(norm)
+        # mmcv gives the channels
+        parameters.pop('num_channels' if norm is nn.GroupNorm else next(iter(parameters), ''), None)
+        known = {*parameters, 'requires_grad'}
+        for key, value in norm_cfg.items():
+            if key != 'type' and key not in known:
+                raise ValueError(f'{key}={value!r}: {name} knows no such key, only {sorted(known)}')
+            if key in _NORM_FIELDS:
+                _NORM_FIELDS[key](key, value)
+        needed = {key for key, p in parameters.items() if p.default is p.empty}
+        if missing := sorted(needed - set(norm_cfg)):
+            raise ValueError(f'expected {missing} too')
+
+
+def check_defaults(neuron: object, norm_cfg: object) -> None:
+    """Refuses the neuron or norm of many layers by its own path, not that of the first layer.
+
+    Raises:
+        ValueError: One of them is wrong; the message begins with its path.
+    """
+    build_part('neuron', neuron, SpikingNeuron)
+    check_norm_cfg(norm_cfg)
+    # Of channels that any norm takes
+    build_norm(norm_cfg, norm_cfg.get('num_groups', 8))
 
 
 def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
@@ -23,8 +87,7 @@ def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
     Raises:
         ValueError: It is no config of one.
     """
-    if not isinstance(norm_cfg, dict) or 'type' not in norm_cfg:
-        raise ValueError(f"norm_cfg={norm_cfg!r}: expected a dict with 'type', such as 'BN'")
+    check_norm_cfg(norm_cfg)
     with inside('norm_cfg', norm_cfg):
         norm = build_norm_layer(norm_cfg, channels)[1]
         # Some take vectors or volumes, which would show in the first forward pass only
@@ -121,16 +184,22 @@ class SpikingConv(nn.Module):
         norm_cfg: dict,
     ) -> None:
         super().__init__()
-        check_int('channels', in_channels, 1, MAX_CHANNELS)
-        check_int('channels', out_channels, 1, MAX_CHANNELS)
+        check_int('channels', in_channels, 1, MAX_HIDDEN)
+        check_int('channels', out_channels, 1, MAX_HIDDEN)
         check_int('kernel_size', kernel_size, 1, MAX_KERNEL)
         check_int('stride', stride, 1, MAX_KERNEL)
-        padding = kernel_size // 2 if padding is None else check_int('padding', padding, 0, 63)
+        half = kernel_size // 2
+        padding = half if padding is None else check_int('padding', padding, 0, MAX_KERNEL)
         check_int('groups', groups, 1)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f'groups={groups!r}: expected a divisor of the channels, {in_channels} and '
                 f'{out_channels}'
+            )
+        if in_channels // groups * out_channels * kernel_size**2 > MAX_WEIGHTS:
+            raise ValueError(
+                f'kernel_size={kernel_size!r}: expected at most {MAX_WEIGHTS} weights of '
+                f'{in_channels} x {out_channels} channels in {groups} groups'
             )
         check_bool('bias', bias)
         check_str('fire', fire, FIRE)

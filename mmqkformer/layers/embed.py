@@ -8,20 +8,19 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..build import arguments_of, build_part, inside
-from ..checks import check_dict, check_int, check_list, check_str
+from ..checks import check_dict, check_int, check_keys, check_list, check_str
 from ..neurons import SpikingNeuron
-from .conv import SpikingConv
+from .conv import MAX_CHANNELS, SpikingConv, check_defaults
 
 _UNIT_KEYS = arguments_of(SpikingConv) - {'in_channels', 'out_channels', 'norm_cfg'}
 
 
 def _build_unit(key: str, unit: dict, in_channels: int, out_channels: int, **common) -> SpikingConv:
+    check_keys(key, unit, _UNIT_KEYS, 'a unit')
+    if unit.get('fire') == 'none' and unit.get('neuron') is not None:
+        raise ValueError(f"{key}.neuron={unit['neuron']!r}: expected none with fire='none'")
     with inside(key, unit):
-        for name, value in unit.items():
-            if name not in _UNIT_KEYS:
-                raise ValueError(
-                    f'{name}={value!r}: a unit knows no such key, only {sorted(_UNIT_KEYS)}'
-                )
+        check_int('channels', out_channels, 1, MAX_CHANNELS)
         return SpikingConv(in_channels, out_channels, **{**common, **unit})
 
 
@@ -77,11 +76,18 @@ class ConvEmbed(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        check_int('in_channels', in_channels, 1, MAX_CHANNELS)
+        check_int('embed_dims', embed_dims, 1, MAX_CHANNELS)
+        check_defaults(neuron, norm_cfg)
         units = [dict(unit) for unit in check_list('units', units, check_dict)]
         if not units:
             raise ValueError(f'units={units!r}: expected at least one')
         check_int('shortcut_from', shortcut_from, 0, len(units) - 1)
         check_str('shortcut_on', shortcut_on, ('spikes', 'membrane'))
+        if shortcut == 'none' and shortcut_from:
+            raise ValueError(f'shortcut_from={shortcut_from!r}: expected none without a shortcut')
+        if shortcut == 'none' and shortcut_on != 'spikes':
+            raise ValueError(f'shortcut_on={shortcut_on!r}: expected none without a shortcut')
         stream = check_str('in_stream', in_stream, ('spikes', 'membrane'))
         common = dict(neuron=neuron, norm_cfg=norm_cfg)
         self.convs = nn.ModuleList()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmengine.registry import MODELS
 
 from ..checks import check_bool, check_int, check_list, check_str
+from .conv import MAX_CHANNELS
 from .embed import ConvEmbed
 from .residual import check_residual
 
@@ -58,7 +59,7 @@ def _check_flag(key: str, value: object) -> bool:
 
 
 def _check_widths(channels: Sequence[int], pools: Sequence[bool], embed_dims: int) -> None:
-    check_list('channels', channels, check_int, low=1)
+    check_list('channels', channels, check_int, low=1, high=MAX_CHANNELS)
     check_list('pools', pools, _check_flag)
     if not channels or len(channels) != len(pools):
         raise ValueError(
@@ -70,6 +71,18 @@ def _check_widths(channels: Sequence[int], pools: Sequence[bool], embed_dims: in
             f'channels={list(channels)!r}: expected the last to be the channels of the first '
             f'stage, {embed_dims}'
         )
+
+
+def check_stem(
+    embed_dims: int, channels: Sequence[int], pools: Sequence[bool], shortcut_from: int
+) -> None:
+    """Checks what :class:`PEDSStem` is made of.
+
+    Raises:
+        ValueError: A value is out of range, or two do not fit each other.
+    """
+    _check_widths(channels, pools, embed_dims)
+    check_int('shortcut_from', shortcut_from, 1, len(channels) - 1)
 
 
 @MODELS.register_module()
@@ -111,8 +124,7 @@ class PEDSStem(ConvEmbed):
         shortcut_from: int,
         residual: str = 'add',
     ) -> None:
-        _check_widths(channels, pools, embed_dims)
-        check_int('shortcut_from', shortcut_from, 1, len(channels) - 1)
+        check_stem(embed_dims, channels, pools, shortcut_from)
         units = [
             dict(channels=width, pool='before_neuron' if pool else None)
             for width, pool in zip(channels, pools)

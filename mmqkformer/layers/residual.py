@@ -6,10 +6,11 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ..build import build, build_part, inside, type_of
+from ..build import build, build_part, inside
 from ..checks import check_dict, check_list, check_number, check_str
 from ..neurons import SpikingNeuron
 from .branches import SpikingMLP
+from .conv import check_norm_cfg
 
 # x: the stream; y: the branch's spikes, or its currents where the residual is `membrane`
 RESIDUALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -76,12 +77,19 @@ def branches_of(block: Mapping | Sequence[dict], neuron: dict, residual: str) ->
                 f'block={block!r}: expected attention and mlp (and perhaps neuron, norm_cfg and '
                 f'residual), or a list of branches'
             )
+        if 'neuron' in shared:
+            build_part('block.neuron', shared['neuron'], SpikingNeuron)
+        if 'norm_cfg' in shared:
+            with inside('block', block):
+                check_norm_cfg(shared['norm_cfg'])
+        if 'residual' in shared:
+            check_str('block.residual', shared['residual'], tuple(RESIDUALS))
         neuron, residual = shared.pop('neuron', neuron), shared.pop('residual', residual)
         # A neuron that one of the two names is that of its layers, not of the residual
         named = {}
         for name in ('attention', 'mlp'):
             branch = check_dict(f'block.{name}', block[name])
-            if name == 'attention' and type_of(branch) is SpikingMLP:
+            if name == 'attention' and branch.get('type') in ('SpikingMLP', SpikingMLP):
                 raise ValueError(
                     f"block.attention={branch!r}: expected an attention, such as 'QKTokenAttention'"
                 )
@@ -191,8 +199,10 @@ class SpikingBlock(BaseModule):
             if kind != 'membrane':
                 raise ValueError(f"layer_scale={scale!r}: expected residual='membrane' with it")
             scale = nn.Parameter(torch.full((embed_dims,), float(scale)))
-        inner = dict(embed_dims=embed_dims, neuron=branch.pop('neuron'), norm_cfg=norm_cfg)
-        self.add_module(name, build(branch, nn.Module, **inner))
+        of_layers = branch.pop('neuron')
+        build_part('neuron', of_layers, SpikingNeuron)
+        inner = dict(neuron=of_layers, norm_cfg=norm_cfg)
+        self.add_module(name, build(branch, nn.Module, fixed=dict(embed_dims=embed_dims), **inner))
         self.add_module(f'{name}_neuron', build_part(place, neuron, SpikingNeuron))
         self.add_module(f'{name}_drop_path', DropPath(drop_path))
         self.register_parameter(f'{name}_scale', scale)

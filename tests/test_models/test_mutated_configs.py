@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from mmqkformer.build import ConfigError
 from mmqkformer.models.archs import expand_arch
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +22,8 @@ PUBLIC = [
     'spikformer/spikformer-4-384_1xb128_cifar100.py',
     'spikformer/spikformer-2-256-peds-t16_1xb16_cifar10dvs.py',
 ]
-# Not ours to check: mmengine and mmpretrain read them
-FOREIGN = {'init_cfg', 'loss', 'topk'}
+# Not ours to check: mmpretrain reads it
+FOREIGN = {'loss'}
 VALUES = [
     None, True, False, 'False', 'no', '', [], {}, [1], [None], dict(type='ReLU'),
     dict(type='SpikingMLP'), dict(type='LIFNeuron', tau=0.5), dict(type='Nobody'), dict(tau=2.0),
@@ -31,8 +32,34 @@ VALUES = [
 ]  # fmt: skip
 # `path.of[0].field=value: ...`, or a sentence about a whole arch
 A_FIELD = re.compile(
-    r'[A-Za-z_]\w*(\.\w+|\[\d+\])*(=| is unknown| lacks| has unknown)|backbone: expected either'
+    r'(?P<path>(backbone|neck|head)(\.\w+|\[\d+\])*)(=| is unknown| lacks \[| has unknown keys \[)'
 )
+# A value may be right in itself and wrong beside another, which the error names then: the field
+# that was changed, and the field of the error
+ELSEWHERE = [
+    # The width of a stage is that of its parts
+    r'(backbone\.stages\[\d+])\.channels \1\.(embed\.channels|block.*\.num_heads)',
+    # Lists of the same length
+    r'(.*)\.channels(\[\d+])? \1\.pools',
+    r'backbone\.arch\.embed_dims(\[\d+])? backbone\.arch\.(depths|num_heads|mlp_ratios|attentions)',
+    # A unit changes what the chain behind it and its shortcut see
+    r'(.*\.embed)\.units\[\d+].* \1\.(units|shortcut).*',
+    # Numbers of the head that go together
+    r'head\.(loss_on|mse_weight) head\.(mse_weight|mse_target)',
+    r'head\.num_classes head\.topk.*',
+    # An architecture is a name for stages, whose parts tell what does not fit
+    r'backbone\.arch\.(num_heads|embed_dims)\[(\d)] backbone\.stages\[\2]\.block\..*num_heads',
+    r'backbone\.arch\.mlp_ratios\[(\d)] backbone\.stages\[\1]\.block\.mlp\.ratio',
+    r'backbone\.arch\.attentions\[(\d)].* backbone\.stages\[\1]\.block\.attention.*',
+    r'backbone\.arch\.embed_dims(\[0])? backbone\.arch\.stem\.channels',
+]
+
+
+def unshared(node):
+    """A copy in which no two fields are the same dict or list."""
+    if isinstance(node, dict):
+        return {key: unshared(value) for key, value in node.items()}
+    return [unshared(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
 def small(channels):
@@ -41,13 +68,13 @@ def small(channels):
 
 def shrunk(model):
     """Narrow, with one block a stage; of an architecture its stages, so that every field shows."""
-    model = copy.deepcopy(model)
+    model = unshared(model)
     backbone = model['backbone']
     arch = backbone.pop('arch', None)
     stages = backbone.get('stages')
     if stages is None:
         stages = expand_arch(arch, 'hst')
-    backbone['stages'] = copy.deepcopy(list(stages))
+    backbone['stages'] = unshared(stages)
     for stage in backbone['stages']:
         stage['channels'] = small(stage['channels'])
         stage['depth'] = min(stage['depth'], 1)
@@ -131,7 +158,62 @@ def tiny_arch():
     return dict(model, backbone=backbone, head=head)
 
 
-GRAPHS = [*(lambda path=path: public(path) for path in PUBLIC), open_graph, tiny_arch]
+def with_neck():
+    model = tiny_arch()
+    norm_cfg = dict(type='GN', num_groups=2, eps=1e-5)
+    init_cfg = [dict(type='Kaiming', layer=['Conv2d'], a=0.1)]
+    membrane = dict(residual='membrane', in_neuron=dict(type='PLIFNeuron', init_tau=2.0))
+    leak = dict(type='BatchLeakingNeuron', neuron=dict(type='IFNeuron', v_reset=None))
+    units = [
+        dict(channels=8, stride=2, fire='none'),
+        dict(channels=8, padding=1, groups=2, fire='first'),
+    ]
+    shortcut = dict(kernel_size=1, bias=True)
+    block = [
+        dict(type='QKChannelAttention', v_threshold=0.25, **membrane),
+        dict(type='SpikingMLP', ratio=2, norm_cfg=norm_cfg, init_cfg=init_cfg),
+    ]
+    spikes = [
+        dict(
+            type='SpikingSelfAttention',
+            num_heads=2,
+            scale=0.25,
+            contraction='kv_first',
+            residual='and',
+        ),
+        dict(type='SpikingMLP', ratio=1, residual='iand', out_neuron=leak),
+    ]
+    stages = [
+        dict(
+            embed=dict(type='ConvEmbed', units=units, shortcut=dict(shortcut, stride=2)),
+            block=block,
+            channels=8,
+            depth=1,
+        ),
+        dict(
+            embed=dict(type='ConvEmbed', units=[dict(pool='after_neuron')]),
+            block=spikes,
+            channels=16,
+            depth=1,
+        ),
+    ]
+    backbone = dict(
+        type='QKFormer',
+        stages=stages,
+        time_steps=2,
+        out='spikes',
+        out_indices=[0, 1],
+        frozen_stages=0,
+        norm_eval=True,
+        release_batch_leak=False,
+        init_cfg=init_cfg,
+    )
+    neck = dict(type='PEDSNeck', in_channels=[8, 16], widths=[24], pool='last', norm_cfg=norm_cfg)
+    head = dict(type='SpikingClsHead', num_classes=3, in_channels=24, topk=[1, 2], cal_acc=True)
+    return dict(model, backbone=backbone, neck=neck, head=head)
+
+
+GRAPHS = [*(lambda path=path: public(path) for path in PUBLIC), open_graph, tiny_arch, with_neck]
 
 
 def places(node, path=()):
@@ -146,24 +228,37 @@ def places(node, path=()):
             yield from places(value, (*path, key))
 
 
+def spelt(path):
+    """A path as errors have it."""
+    return ''.join(f'[{key}]' if isinstance(key, int) else f'.{key}' for key in path)[1:]
+
+
 def mutate(model, rng):
-    """One mutation, in place; returns what was done."""
-    *parents, key = rng.choice(list(places({k: model[k] for k in ('backbone', 'head')})))
+    """One mutation, in place; returns the path of the field and what was done with it."""
+    path = rng.choice(list(places(model)))
+    *parents, key = path
     node = model
     for parent in parents:
-        if isinstance(node[parent], tuple):
-            node[parent] = list(node[parent])
         node = node[parent]
     kind = rng.random()
     if kind < 0.1:
         del node[key]
-        return f'del {parents} {key}'
-    if kind < 0.2 and isinstance(node, dict) and len(parents) > 1:
+        return spelt(path), 'deleted'
+    if kind < 0.2 and isinstance(node, dict):
         node['nonsense'] = 3
-        return f'add to {parents}'
-    value = copy.deepcopy(rng.choice(VALUES))
-    node[key] = value
-    return f'{parents} {key} = {value!r}'
+        return spelt((*parents, 'nonsense')), 'added'
+    node[key] = copy.deepcopy(rng.choice(VALUES))
+    return spelt(path), f'set to {node[key]!r}'
+
+
+def names_the_place(path, error):
+    """Whether an error is about the field of a path, what that is in, or something inside of it."""
+    found = A_FIELD.match(str(error))['path']
+    # Another type knows other keys, which the error names
+    shorter, longer = sorted((path.removesuffix('.type'), found), key=len)
+    if longer == shorter or longer.startswith((f'{shorter}.', f'{shorter}[')):
+        return True
+    return any(re.fullmatch(pair, f'{path} {found}') for pair in ELSEWHERE)
 
 
 def run(model):
@@ -172,6 +267,7 @@ def run(model):
     size = max(2 * backbone.strides[-1], 8)
     if size > 512 or backbone.time_steps > 64 or backbone.in_channels > 64:
         return
+    model.init_weights()
     images = torch.randn(2, backbone.in_channels, size, size + 1)
     model.eval()
     with torch.no_grad():
@@ -184,22 +280,23 @@ def run(model):
 
 def check(seed):
     rng = random.Random(seed)
-    model = rng.choice(GRAPHS)()
-    done = f'seed {seed}: {mutate(model, rng)}'
+    model = unshared(rng.choice(GRAPHS)())
+    path, change = mutate(model, rng)
+    done = f'seed {seed}: {path} {change}'
     torch.manual_seed(seed)
     error = raised_by(lambda: MODELS.build(model))
     if error is None:
         torch.manual_seed(seed)
         built = MODELS.build(model)
         error = raised_by(lambda: run(built))
-        # Only a pass can tell that the head asks for other features than the backbone has
-        fits = isinstance(error, ValueError) and re.search(r'head\.|logits of every', str(error))
+        # Only a pass can tell that neck or head ask for other features than the backbone has
+        asks = r'head\.|neck\.|backbone\.out='
+        fits = isinstance(error, ValueError) and re.search(asks, str(error))
         assert error is None or fits, f'{done} runs into {error!r}'
         return 'built'
-    # Python's own error where one of the two parts that mmengine builds lacks an argument
-    lacking = isinstance(error, TypeError) and re.search('missing .* argument', str(error))
-    named = isinstance(error, ValueError) and A_FIELD.match(str(error))
-    assert named or lacking, f'{done}: {error!r}'
+    assert isinstance(error, ConfigError), f'{done}: {error!r}'
+    assert A_FIELD.match(str(error)), f'{done}: {error}'
+    assert names_the_place(path, error), f'{done}: {error}'
     return 'refused'
 
 

@@ -1,7 +1,7 @@
 """What the attentions share."""
 
-from ...build import build_part
-from ...checks import check_int
+from ...build import build, build_part
+from ...checks import check_int, check_number
 from ...neurons import SpikingNeuron, with_threshold
 
 
@@ -34,9 +34,13 @@ def own_neuron(
         if v_threshold is not None:
             raise ValueError(f'v_threshold={v_threshold!r}: expected none beside {key}')
         return build_part(key, own, SpikingNeuron)
-    at_threshold = with_threshold(neuron, 0.5 if v_threshold is None else v_threshold)
-    if v_threshold is not None and at_threshold is neuron:
+    if v_threshold is None:
+        return build_part('neuron', with_threshold(neuron, 0.5), SpikingNeuron)
+    check_number('v_threshold', v_threshold)
+    at_threshold = with_threshold(neuron, v_threshold)
+    if at_threshold is neuron:
         raise ValueError(
             f'v_threshold={v_threshold!r}: expected none, as neuron={neuron!r} has no threshold'
         )
-    return build_part('neuron', at_threshold, SpikingNeuron)
+    # The neuron itself is that of other layers: what can be wrong is the threshold
+    return build(at_threshold, SpikingNeuron)

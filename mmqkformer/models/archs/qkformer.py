@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-from ...build import arguments_of, inside, type_of
-from ...checks import check_dict
-from .registry import check_lengths, register_arch
+from ...build import check_arguments, inside, parameters_of, type_of
+from ...checks import check_dict, check_int, check_list, check_number, check_str
+from ...layers import PEDSStem
+from ...layers.conv import MAX_CHANNELS
+from ...layers.presets import check_stem
+from .registry import MAX_DEPTH, check_lengths, register_arch
 
 
 def _imagenet(dims: int, num_heads: int) -> dict:
@@ -73,6 +76,10 @@ def hst(
     Raises:
         ValueError: Lists of different lengths, or an attention that is not registered.
     """
+    check_list('embed_dims', embed_dims, check_int, low=1, high=MAX_CHANNELS)
+    check_list('depths', depths, check_int, low=0, high=MAX_DEPTH)
+    check_list('num_heads', num_heads, check_int, low=1)
+    check_list('mlp_ratios', mlp_ratios, check_number, above=0)
     stages = check_lengths(
         embed_dims=embed_dims,
         depths=depths,
@@ -80,7 +87,10 @@ def hst(
         mlp_ratios=mlp_ratios,
         attentions=attentions,
     )
-    check_dict('stem', stem)
+    with inside('stem', check_dict('stem', stem)):
+        check_arguments(PEDSStem, stem, ('in_channels', 'embed_dims', 'neuron', 'norm_cfg'))
+        check_stem(embed_dims[0], *(stem[key] for key in ('channels', 'pools', 'shortcut_from')))
+    check_str('pool', pool, ('first', 'last'))
     return [
         dict(
             embed=dict(stem, type='PEDSStem') if i == 0 else dict(type='PEDS', pool=pool),
@@ -97,9 +107,8 @@ def hst(
 
 def _attention(key: str, attention: str | dict, num_heads: int) -> dict:
     """A dict stays as it is; a name gets the stage's heads if the class takes any."""
-    if not isinstance(attention, str):
-        return dict(check_dict(key, attention))
-    cfg = dict(type=attention)
+    named = isinstance(attention, str)
+    cfg = dict(type=attention) if named else dict(check_dict(key, attention))
     with inside(key, attention):
-        takes_heads = 'num_heads' in arguments_of(type_of(cfg))
-    return dict(cfg, num_heads=num_heads) if takes_heads else cfg
+        takes_heads = 'num_heads' in parameters_of(type_of(cfg))
+    return dict(cfg, num_heads=num_heads) if named and takes_heads else cfg

@@ -1,10 +1,12 @@
 """Names of architectures, and what a config makes of them."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from ...build import ConfigError, arguments_of, inside
+from ...build import ConfigError, inside, parameters_of
+
+# Blocks of a stage; deeper than any network, what is above is a slip that would be built for hours
+MAX_DEPTH = 1000
 
 Architecture = Callable[..., list[dict]]
 ARCHITECTURES: dict[str, Architecture] = {}
@@ -52,12 +54,12 @@ def expand_arch(arch: str | Mapping, default: str | None = None) -> list[dict]:
     if base not in ARCHITECTURES:
         raise ConfigError(f'arch={base!r} is unknown: expected one of {sorted(ARCHITECTURES)}')
     function = ARCHITECTURES[base]
-    known = arguments_of(function)
-    unknown = sorted(set(arguments) - known)
+    parameters = parameters_of(function)
+    unknown = sorted(set(arguments) - set(parameters))
     if unknown:
-        raise ConfigError(f'arch has unknown keys {unknown}: expected some of {sorted(known)}')
-    parameters = inspect.signature(function).parameters.values()
-    missing = [p.name for p in parameters if p.default is p.empty and p.name not in arguments]
+        raise ConfigError(f'arch has unknown keys {unknown}: expected some of {sorted(parameters)}')
+    needed = [name for name, p in parameters.items() if p.default is p.empty]
+    missing = [name for name in needed if name not in arguments]
     if missing:
         raise ConfigError(f'arch lacks {missing}: give them, or start from a size in arch.base')
     with inside('arch', arch):
@@ -68,12 +70,14 @@ def check_lengths(**lists: object) -> int:
     """The common length of lists with one entry for each stage.
 
     Raises:
-        ValueError: One is no list, or they differ.
+        ValueError: One is no list, they are empty, or they differ.
     """
     for key, value in lists.items():
         if not isinstance(value, (list, tuple)):
             raise ValueError(f'{key}={value!r}: expected a list, one entry for each stage')
     (first, values), *others = lists.items()
+    if not values:
+        raise ValueError(f'{first}={values!r}: expected at least one stage')
     for key, value in others:
         if len(value) != len(values):
             raise ValueError(

@@ -1,7 +1,8 @@
 """Spikformer (ICLR 2023, arXiv 2209.15425): straight spiking self attention on one grid."""
 
-from ...checks import check_int, check_str
-from .registry import register_arch
+from ...checks import check_int, check_number, check_str
+from ...layers.conv import MAX_CHANNELS
+from .registry import MAX_DEPTH, register_arch
 
 # The three code bases of the release differ in the pools of the patch splitting, the attention's
 # factor, and for CIFAR in linear layers with biases, which start from a truncated normal
@@ -41,7 +42,10 @@ def spikformer(
     Raises:
         ValueError: A value is out of range.
     """
-    check_int('embed_dims', embed_dims, 8)
+    check_int('depth', depth, 0, MAX_DEPTH)
+    check_int('embed_dims', embed_dims, 8, MAX_CHANNELS)
+    check_int('num_heads', num_heads, 1)
+    check_number('mlp_ratio', mlp_ratio, above=0)
     check_str('data', data, tuple(_POOLS))
     init = dict(init_cfg=_LINEAR) if data == 'cifar' else {}
     attention = dict(

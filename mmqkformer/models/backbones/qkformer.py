@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from mmengine.registry import MODELS
 
+from ...build import config_errors
 from ...checks import check_bool
 from ...layers import SpikingSelfAttention
 from ..archs import expand_arch
@@ -28,11 +29,12 @@ class QKFormer(SpikingBackbone):
         **kwargs: Arguments of :class:`SpikingBackbone`.
 
     Raises:
-        ValueError: A value is wrong; the message is its path, the value and what was expected.
+        ConfigError: A key or value is wrong, see :class:`SpikingBackbone`.
     """
 
     family = 'hst'
 
+    @config_errors('backbone')
     def __init__(
         self,
         arch: str | dict | None = None,
@@ -44,9 +46,9 @@ class QKFormer(SpikingBackbone):
             if kwargs.get('residual', 'add') != 'add':
                 raise ValueError("release_batch_leak=True: expected residual='add', the release's")
             neuron = kwargs.get('neuron') or dict(type='LIFNeuron', tau=2.0)
-            if stages is None:
+            if stages is None and arch is not None:
                 arch, stages = None, expand_arch(arch, self.family)
-            # What is no stage is left for the backbone to refuse
+            # What is no list or no stage is left for the backbone to refuse
             if isinstance(stages, (list, tuple)):
                 stages = [_with_leak(stage, neuron) for stage in stages]
         super().__init__(arch, stages, **kwargs)

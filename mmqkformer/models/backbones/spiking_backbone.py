@@ -7,20 +7,22 @@ from mmengine.model import BaseModule, ModuleList
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ...build import build_part, inside
-from ...checks import check_bool, check_int, check_list, check_number, check_str
+from ...build import build_part, config_errors, inside
+from ...checks import check_bool, check_int, check_keys, check_list, check_number, check_str
 from ...layers import SpikingBlock, checkpointed, mean_over_time
+from ...layers.conv import MAX_CHANNELS, check_defaults
 from ...layers.residual import check_residual
 from ...neurons import SpikingNeuron
 from ..archs import expand_arch
+from ..archs.registry import MAX_DEPTH
 from ..spikes import mark_spikes
 from .loading import GuardedWeights
 from .training import StageTraining
 
 _STAGE_KEYS = ('embed', 'block', 'channels', 'depth')
 _STREAMS = ('spikes', 'sums', 'membrane')
-# Deeper than any network; what is above is a slip that would be built for hours
-_MAX_DEPTH = 1000
+# Longer than any network runs; what is above is a slip
+_MAX_TIME_STEPS = 2**12
 
 
 class SpikingStage(BaseModule):
@@ -89,12 +91,14 @@ class SpikingBackbone(GuardedWeights, StageTraining):
             the release.
 
     Raises:
-        ValueError: A value is wrong; the message is its path, the value and what was expected.
+        ConfigError: A key or value is wrong; the message is its path, from ``backbone`` on, the
+            value and what was expected.
     """
 
     # Family that a dict without ``base`` describes; None: it has to name one
     family: str | None = None
 
+    @config_errors('backbone')
     def __init__(
         self,
         arch: str | dict | None = None,
@@ -114,16 +118,17 @@ class SpikingBackbone(GuardedWeights, StageTraining):
     ) -> None:
         super().__init__(init_cfg)
         if (arch is None) == (stages is None):
-            raise ValueError('backbone: expected either arch or stages')
+            raise ValueError('expected either arch or stages')
         self.out = check_str('out', out, ('rates', 'spikes', 'stream'))
         stages = expand_arch(arch, self.family) if stages is None else stages
-        if not isinstance(stages, Sequence) or not stages:
+        if not isinstance(stages, (list, tuple)) or not stages:
             raise ValueError(f'stages={stages!r}: expected a list of at least one stage')
         neuron = dict(type='LIFNeuron', tau=2.0) if neuron is None else neuron
         norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
         self.time_steps = time_steps
-        self.in_channels = check_int('in_channels', in_channels, 1)
+        self.in_channels = check_int('in_channels', in_channels, 1, MAX_CHANNELS)
         check_residual(residual)
+        check_defaults(neuron, norm_cfg)
         check_number('drop_path_rate', drop_path_rate, low=0, below=1)
         self.out_indices = _check_out_indices(out_indices, len(stages))
         check_int('frozen_stages', frozen_stages, -1, len(stages))
@@ -166,7 +171,7 @@ class SpikingBackbone(GuardedWeights, StageTraining):
 
     @time_steps.setter
     def time_steps(self, time_steps: int) -> None:
-        self._time_steps = check_int('time_steps', time_steps, 1)
+        self._time_steps = check_int('time_steps', time_steps, 1, _MAX_TIME_STEPS)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Runs the network.
@@ -237,20 +242,14 @@ def _check_out_indices(out_indices: Sequence[int], stages: int) -> tuple[int, ..
 
 def _check_stage(path: str, stage: dict) -> int:
     """The depth of a stage with all its keys and no others."""
-    if not isinstance(stage, Mapping):
-        raise ValueError(f'{path}={stage!r}: expected a dict of {list(_STAGE_KEYS)}')
-    for key, value in stage.items():
-        if key not in _STAGE_KEYS:
-            raise ValueError(
-                f'{path}.{key}={value!r}: a stage knows no such key, only {list(_STAGE_KEYS)}'
-            )
+    check_keys(path, stage, _STAGE_KEYS, 'a stage')
     missing = sorted({'embed', 'channels', 'depth'} - set(stage))
     if missing:
         raise ValueError(f'{path}={stage!r}: expected {missing} too')
-    check_int(f'{path}.channels', stage['channels'], 1)
-    depth = check_int(f'{path}.depth', stage['depth'], 0, _MAX_DEPTH)
+    check_int(f'{path}.channels', stage['channels'], 1, MAX_CHANNELS)
+    depth = check_int(f'{path}.depth', stage['depth'], 0, MAX_DEPTH)
     if depth and 'block' not in stage:
-        raise ValueError(f'{path}.depth={depth!r}: expected 0, or a block')
+        raise ValueError(f'{path}={stage!r}: expected a block too, or depth=0')
     return depth
 
 
@@ -283,8 +282,7 @@ def _build_stage(
         'embed',
         stage['embed'],
         nn.Module,
-        in_channels=in_channels,
-        embed_dims=channels,
+        fixed=dict(in_channels=in_channels, embed_dims=channels),
         neuron=neuron,
         norm_cfg=norm_cfg,
         residual=residual,

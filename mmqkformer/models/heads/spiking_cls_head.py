@@ -1,6 +1,6 @@
 """Linear classifier on spikes or rates, with losses on the mean or on every time step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.registry import MODELS
@@ -9,8 +9,9 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...build import build_part
-from ...checks import check_bool, check_int, check_number, check_str
+from ...build import build_part, config_errors
+from ...checks import check_bool, check_int, check_list, check_number, check_str
+from ...layers.conv import MAX_CHANNELS, MAX_WEIGHTS
 from ...layers.time import mean_over_time, wide_dtype
 from ...neurons import SpikingNeuron
 from ..spikes import plain_tensor
@@ -40,15 +41,17 @@ class SpikingClsHead(ClsHead):
         mse_target (float): Logit that the term pulls to. Defaults to 1.0.
         cal_acc (bool): Whether training logs the accuracies in percent of batches whose labels are
             classes; those of mixed labels have none. Defaults to True.
+        topk (int | Sequence[int]): Which accuracies, each of at most ``num_classes``. Defaults to
+            ``(1,)``.
         loss (dict | None): Config of the loss. Defaults to None, mmpretrain's cross-entropy.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None, a truncated normal
             of std 0.02.
-        **kwargs: Arguments of mmpretrain's ``ClsHead``: ``topk``.
 
     Raises:
-        ValueError: A value is out of range.
+        ConfigError: A key or value is wrong; the message begins with its path, ``head.``.
     """
 
+    @config_errors('head')
     def __init__(
         self,
         num_classes: int,
@@ -59,36 +62,47 @@ class SpikingClsHead(ClsHead):
         mse_weight: float = 0.0,
         mse_target: float = 1.0,
         cal_acc: bool = True,
+        topk: int | Sequence[int] = (1,),
         loss: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
-        **kwargs,
     ) -> None:
         if init_cfg is None:
             init_cfg = dict(type='TruncNormal', layer='Linear', mean=0.0, std=0.02, bias=0.0)
         if loss is None:
             # With its scope, so that the head also builds in others
             loss = dict(type='mmpretrain.CrossEntropyLoss')
-        super().__init__(loss=loss, init_cfg=init_cfg, **kwargs)
-        check_int('head.num_classes', num_classes, 1)
-        check_int('head.in_channels', in_channels, 1)
-        check_str('head.loss_on', loss_on, ('mean', 'steps'))
-        check_number('head.mse_target', mse_target)
-        check_number('head.mse_weight', mse_weight)
+        check_int('num_classes', num_classes, 1)
+        check_int('in_channels', in_channels, 1, MAX_CHANNELS)
+        if num_classes * in_channels > MAX_WEIGHTS:
+            raise ValueError(
+                f'num_classes={num_classes!r}: expected at most {MAX_WEIGHTS} weights, times '
+                f'in_channels={in_channels}'
+            )
+        topk = [topk] if isinstance(topk, int) else topk
+        check_list('topk', topk, check_int, low=1, high=num_classes)
+        if not topk:
+            raise ValueError(f'topk={topk!r}: expected at least one')
+        super().__init__(loss=loss, topk=tuple(topk), init_cfg=init_cfg)
+        check_str('loss_on', loss_on, ('mean', 'steps'))
+        check_number('mse_target', mse_target)
+        check_number('mse_weight', mse_weight)
         if not 0.0 <= mse_weight < 1.0 or (mse_weight and loss_on == 'mean'):
             raise ValueError(
-                f"head.mse_weight={mse_weight!r}: expected 0, or below 1 with loss_on='steps'"
+                f"mse_weight={mse_weight!r}: expected 0, or below 1 with loss_on='steps'"
             )
+        if not mse_weight and mse_target != 1.0:
+            raise ValueError(f'mse_target={mse_target!r}: expected none without mse_weight')
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.loss_on = loss_on
         self.mse_weight = mse_weight
         self.mse_target = mse_target
         # mmpretrain's own refuses mixed labels
-        self.log_accuracy = check_bool('head.cal_acc', cal_acc)
-        check_bool('head.bias', bias)
+        self.log_accuracy = check_bool('cal_acc', cal_acc)
+        check_bool('bias', bias)
         self.neuron = None
         if neuron is not None:
-            self.neuron = build_part('head.neuron', neuron, SpikingNeuron)
+            self.neuron = build_part('neuron', neuron, SpikingNeuron)
         self.fc = nn.Linear(in_channels, num_classes, bias=bias)
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:

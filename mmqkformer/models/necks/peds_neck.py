@@ -6,7 +6,10 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ...build import config_errors
+from ...checks import check_int, check_list
 from ...layers import PEDS, mean_over_time
+from ...layers.conv import MAX_CHANNELS, check_defaults
 from ..spikes import plain_tensor
 
 
@@ -23,8 +26,12 @@ class PEDSNeck(BaseModule):
         norm_cfg (dict): Norm config. Defaults to ``dict(type='BN')``.
         pool (str): See :class:`~mmqkformer.layers.PEDS`. Defaults to ``first``.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
+
+    Raises:
+        ConfigError: A key or value is wrong; the message begins with its path, ``neck.``.
     """
 
+    @config_errors('neck')
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -35,10 +42,17 @@ class PEDSNeck(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.in_channels = list(in_channels)
-        self.out_channels = [*in_channels, *widths]
+        channels = dict(low=1, high=MAX_CHANNELS)
+        self.in_channels = check_list('in_channels', in_channels, check_int, **channels)
+        if not self.in_channels:
+            raise ValueError(f'in_channels={in_channels!r}: expected at least one level')
+        self.out_channels = [
+            *self.in_channels,
+            *check_list('widths', widths, check_int, **channels),
+        ]
         neuron = dict(type='LIFNeuron', tau=2.0) if neuron is None else neuron
         norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
+        check_defaults(neuron, norm_cfg)
         self.stages = nn.ModuleList(
             PEDS(before, width, neuron, norm_cfg, pool=pool)
             for before, width in zip(self.out_channels[len(in_channels) - 1 :], widths)
