@@ -5,10 +5,12 @@ from .batch_of_one import BatchDifference, compare_with_batch_of_one
 from .live_bytes import LiveBytes
 from .masks import record_token_masks
 from .memory import TrainingMemory, micro_batches, training_memory
-from .operations import Operations, count_operations
+from .operations import LayerOperations, Operations, count_operations
+from .record import recording
 
 __all__ = [
     'BatchDifference',
+    'LayerOperations',
     'LiveBytes',
     'Operations',
     'TrainingMemory',
@@ -17,5 +19,6 @@ __all__ = [
     'count_operations',
     'micro_batches',
     'record_token_masks',
+    'recording',
     'training_memory',
 ]

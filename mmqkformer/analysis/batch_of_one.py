@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..neurons import SpikingNeuron
+from .record import recording
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class BatchDifference:
     """A batch against its samples one by one.
 
     Attributes:
-        spikes (int): Outputs of all neurons at all steps for all samples, 0 or 1 each.
+        spikes (int): Outputs of all neurons at all steps for all samples, one each.
         flips (int): How many of them differ.
         logits (float): Largest absolute difference of a logit.
         largest_logit (float): Largest absolute logit.
@@ -50,18 +51,7 @@ def compare_with_batch_of_one(model: nn.Module, x: Tensor) -> BatchDifference:
 
 
 def _spikes_and_logits(model: nn.Module, x: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Booleans ``[T, B, n]`` of every neuron, in the order of the calls, and the logits."""
-    spikes: list[Tensor] = []
-
-    def hook(module: nn.Module, args: tuple, out: Tensor) -> None:
-        # The release's leaking neuron sees [T*B, ...]
-        spikes.append(out.bool().reshape(model.backbone.time_steps, len(x), -1))
-
-    neurons = [module for module in model.modules() if isinstance(module, SpikingNeuron)]
-    handles = [neuron.register_forward_hook(hook) for neuron in neurons]
-    try:
-        with torch.no_grad():
-            return spikes, model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    """Spikes ``[T, B, ...]`` of every call of every neuron, and the logits."""
+    with torch.no_grad(), recording(model, SpikingNeuron) as spikes:
+        logits = model(x)
+    return [call for calls in spikes.values() for call in calls], logits

@@ -5,36 +5,29 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..layers import QKTokenAttention
+from ..layers import AttentionMap
+from .record import recording
 
 
 def record_token_masks(backbone: nn.Module, forward: Callable[[], object]) -> dict[str, Tensor]:
-    """Runs a forward pass and returns what each Q-K token attention lets through.
+    """Runs a forward pass and returns what each attention with a mask of tokens lets through.
 
     Args:
         backbone (nn.Module): Network that holds the attentions.
         forward (Callable): Runs the network, without arguments.
 
     Returns:
-        dict[str, Tensor]: Masks A_t of 0 and 1 (paper, Eq. 10), ``[T, B, heads, H, W]``, by the
-        attention's name in the network, in its order.
+        dict[str, Tensor]: Masks A_t (paper, Eq. 10), ``[T, B, heads, H, W]``, of 0 and 1 behind a
+        binary neuron, by the attention's name in the network, in its order.
+
+    Raises:
+        ValueError: No attention has such a mask.
     """
-    masks: dict[str, Tensor] = {}
-    handles = []
+    with torch.no_grad(), recording(backbone, _over_tokens) as maps:
+        forward()
+    return {name.rpartition('.')[0]: calls[-1] for name, calls in maps.items() if calls}
 
-    def record(name: str) -> Callable:
-        def hook(module: nn.Module, args: tuple, out: Tensor) -> None:
-            masks[name] = out.squeeze(3)  # [T, B, h, 1, H, W]
 
-        return hook
-
-    for name, module in backbone.named_modules():
-        if isinstance(module, QKTokenAttention):
-            handles.append(module.mask_neuron.register_forward_hook(record(name)))
-    try:
-        with torch.no_grad():
-            forward()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return masks
+def _over_tokens(name: str, module: nn.Module) -> bool:
+    """A mask of tokens."""
+    return isinstance(module, AttentionMap) and module.over == 'tokens'

@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from ..checks import check_str
-from .events import EventError
+from .events import EventError, Events
 from .events.aedat import DVS128
 from .events.classes import CIFAR10, GESTURES
+from .events.frames import slice_bounds
 from .events.store import EventStore
 from .events.stream import check_size
+from .transforms.events_to_frames import EventsToFrames
+from .transforms.seed_sample import SeedSample
 
 
 @DATASETS.register_module()
@@ -122,3 +126,32 @@ class DVS128Gesture(EventDataset):
                 info['gt_label'] = order.index(info['gt_label'])
             data_list.sort(key=lambda info: (info['gt_label'], info['file']))
         return data_list
+
+
+def record_steps(dataset: BaseDataset, index: int) -> tuple[Events, np.ndarray, np.ndarray, dict]:
+    """Runs the pipeline of a data set and keeps what pictures show.
+
+    ``SeedSample`` is left out, since no sampler brings a seed: seed the generators before.
+
+    Args:
+        dataset (BaseDataset): A data set of events.
+        index (int): The recording.
+
+    Returns:
+        tuple: The events that become frames; where they are cut, ``[T + 1]``; the frames of the
+        network ``[T, 2, H, W]``, augmented as the pipeline says; and the packed sample.
+
+    Raises:
+        ValueError: The pipeline has no ``EventsToFrames``.
+    """
+    info, events, bounds = dataset.get_data_info(index), None, None
+    for transform in dataset.pipeline.transforms:
+        if isinstance(transform, SeedSample):
+            continue
+        if isinstance(transform, EventsToFrames):
+            events = info['events']
+            bounds = slice_bounds(events.t, transform.time_steps, transform.split_by)
+        info = transform(info)
+    if events is None:
+        raise ValueError('dataset.pipeline: has no EventsToFrames: expected a data set of events')
+    return events, bounds, info['inputs'].numpy(), info

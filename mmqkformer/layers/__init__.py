@@ -1,6 +1,6 @@
 """Layers on ``[T, B, C, H, W]``: units, patch embeddings, branches, residual blocks."""
 
-from .attention import QKChannelAttention, QKTokenAttention, SpikingSelfAttention
+from .attention import AttentionMap, QKChannelAttention, QKTokenAttention, SpikingSelfAttention
 from .branches import SpikingMLP
 from .conv import SpikingConv
 from .embed import ConvEmbed
@@ -12,6 +12,7 @@ from .time import mean_over_time, merge_time, split_time
 __all__ = [
     'PEDS',
     'SPS',
+    'AttentionMap',
     'ConvEmbed',
     'DropPath',
     'PEDSStem',

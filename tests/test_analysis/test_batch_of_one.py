@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from mmqkformer.analysis import BatchDifference, compare_with_batch_of_one
-from mmqkformer.neurons import IFNeuron
+from mmqkformer.neurons import IFNeuron, ILIFNeuron
 
 
 class Backbone(nn.Module):
@@ -12,10 +12,10 @@ class Backbone(nn.Module):
 
     time_steps = 2
 
-    def __init__(self, meets):
+    def __init__(self, meets, neuron):
         super().__init__()
         self.meets = meets
-        self.neuron = IFNeuron()
+        self.neuron = neuron
 
     def forward(self, x):
         x = x + x.roll(1, 0) * (len(x) > 1) if self.meets else x
@@ -23,9 +23,9 @@ class Backbone(nn.Module):
 
 
 class Classifier(nn.Module):
-    def __init__(self, meets):
+    def __init__(self, meets, neuron=None):
         super().__init__()
-        self.backbone = Backbone(meets)
+        self.backbone = Backbone(meets, neuron or IFNeuron())
 
     def forward(self, x):
         return self.backbone(x).mean(0) * 10
@@ -43,3 +43,10 @@ def test_flips_and_logits_are_counted():
     model = Classifier(True)
     compare_with_batch_of_one(model, x)
     assert not model.backbone.neuron._forward_hooks
+
+
+def test_graded_spikes_flip_between_levels():
+    """1.2 becomes 1.8 with the neighbour's 0.6: two spikes at the first step instead of one."""
+    x = torch.tensor([[0.6, 0.0], [1.2, 0.0]])
+    model = Classifier(True, ILIFNeuron(decay=0.0))
+    assert compare_with_batch_of_one(model, x).flips == 4

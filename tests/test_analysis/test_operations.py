@@ -5,7 +5,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmqkformer.analysis import count_operations
+from mmqkformer.analysis import LayerOperations, count_operations
 
 # One stage of 8 channels at stride 2 on 8 x 8 pixels: the tokens are 4 x 4
 T, N, C = 3, 16, 8
@@ -82,9 +82,90 @@ def test_the_weights_do_not_matter(value):
     assert count_operations(model, (3, 8, 8)) == expected
 
 
-def test_hooks_are_gone_afterwards():
-    model = Model()
-    count_operations(model, (3, 8, 8))
-    x = torch.randn(1, 3, 8, 8)
-    with torch.no_grad():
-        assert torch.equal(model(x, 'tensor'), model(x, 'tensor'))
+@pytest.mark.parametrize(
+    'neuron',
+    [
+        dict(type='ILIFNeuron', levels=4),
+        dict(type='ILIFNeuron', levels=3, normalize=True),
+        dict(type='MultiSpikeNeuron', gain=0.7),
+        dict(type='BatchLeakingNeuron', neuron=dict(type='ILIFNeuron', normalize=True)),
+    ],
+    ids=['whole numbers', 'thirds', 'multi-spike', 'inner'],
+)
+def test_products_with_graded_spikes_are_accumulates(neuron):
+    """Whatever the unit of a spike is."""
+    assert count_operations(Model(neuron=neuron), (3, 8, 8)) == count_operations(Model(), (3, 8, 8))
+
+
+def test_layers_are_counted_by_themselves():
+    counts = count_operations(Model(), (3, 8, 8))
+    attention = 'backbone.stages.0.blocks.0.attention'
+    assert counts.layers[f'{attention}.query.conv'] == LayerOperations(
+        accumulates={'aten.convolution': T * N * C * C}
+    )
+    assert counts.layers[attention] == LayerOperations(
+        accumulates={'aten.bmm': T * 2 * 2 * N * 4 * 4}
+    )
+    assert counts.layers['lateral'] == LayerOperations(
+        multiply_accumulates={'aten.convolution': N * 5 * C}
+    )
+    assert 'backbone' not in counts.layers
+    products = sum(
+        sum(layer.accumulates.values()) + sum(layer.multiply_accumulates.values())
+        for layer in counts.layers.values()
+    )
+    assert products == counts.total
+
+
+def test_products_of_the_model_itself_have_no_name():
+    class Square(nn.Module):
+        def forward(self, x, mode):
+            return x @ x
+
+    counts = count_operations(Square(), (3, 8, 8))
+    assert counts.layers == {'': LayerOperations(multiply_accumulates={'aten.bmm': 3 * 8 * 8 * 8})}
+
+
+class Failing(Model):
+    def forward(self, x, mode):
+        super().forward(x, mode)
+        raise KeyError
+
+
+@pytest.mark.parametrize('kind', [Model, Failing])
+def test_the_model_stays_as_it_was(kind):
+    """Bit for bit, in its mode, without hooks, and the random numbers to come are the same."""
+    model = kind().train()
+    model.backbone.stages[0].embed.eval()
+    model.lateral.weight.requires_grad_(False)
+    model.register_buffer('calls', torch.zeros(2))
+    model.lateral.register_forward_hook(lambda module, args, out: model.calls.add_(1))
+    parameters = dict(model.named_parameters())
+    buffers = dict(model.named_buffers())
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    random = torch.get_rng_state()
+
+    if kind is Failing:
+        with pytest.raises(KeyError):
+            count_operations(model, (3, 8, 8))
+    else:
+        count_operations(model, (3, 8, 8))
+
+    assert torch.equal(torch.get_rng_state(), random)
+    assert [module.training for module in model.modules()] == modes
+    for before, after in (
+        (parameters, dict(model.named_parameters())),
+        (buffers, dict(model.named_buffers())),
+    ):
+        assert list(after) == list(before)
+        assert all(after[name] is tensor for name, tensor in before.items())
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in state.items())
+    assert not model.lateral.weight.requires_grad
+    hooks = [
+        hook
+        for module in model.modules()
+        for registered in (module._forward_hooks, module._forward_pre_hooks)
+        for hook in registered
+    ]
+    assert len(hooks) == 1

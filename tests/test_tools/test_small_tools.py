@@ -87,6 +87,17 @@ def test_all_time_steps_are_counted(make_config, run_tool, capsys):
     assert three - two == two - one > 0
 
 
+def test_layers_add_up_to_the_totals(make_config, run_tool, capsys):
+    run_tool('analysis_tools/get_flops.py', make_config(), '--shape', 16, '--layers')
+    out = capsys.readouterr().out
+    rows = re.findall(r'^ *([\d,]+) +([\d,]+)  [\w.]+$', out, re.M)
+    assert len(rows) > 5
+    for i, kind in enumerate(('accumulates', 'multiply-accumulates')):
+        (total,) = re.findall(rf'^{kind}: ([\d,]+)', out, re.M)
+        products = sum(int(row[i].replace(',', '')) for row in rows)
+        assert products == int(total.replace(',', '')) > 0
+
+
 def test_config_is_printed_with_overrides(make_config, run_tool, capsys):
     run_tool('misc/print_config.py', make_config(), '--cfg-options', 'train_cfg.max_epochs=77')
     assert 'max_epochs=77' in capsys.readouterr().out

@@ -16,17 +16,17 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
-from mmqkformer.analysis.event_pictures import (
+from mmqkformer.analysis.figures import save_figure
+from mmqkformer.checks import at_least
+from mmqkformer.datasets.event_datasets import record_steps
+from mmqkformer.datasets.events import Events
+from mmqkformer.datasets.events.pictures import (
     draw_rates,
     figure_image,
     polarity_image,
-    record_steps,
     saturation_of,
     save_animation,
 )
-from mmqkformer.analysis.figures import save_figure
-from mmqkformer.checks import at_least
-from mmqkformer.datasets.events import Events
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.datasets.seeding import SAMPLES, seed_everything
 

@@ -17,6 +17,7 @@ from torch import Tensor
 import mmqkformer  # noqa: F401
 from mmqkformer.analysis import record_token_masks
 from mmqkformer.analysis.figures import save_figure
+from mmqkformer.analysis.pictures import draw_masks
 from mmqkformer.checks import at_least
 
 RIGHT, WRONG = '#1b7f4d', '#c0392b'
@@ -58,25 +59,6 @@ def draw_predictions(figure: SubFigure, images: list, labels: list[int], scores:
         )
 
 
-def draw_masks(figure: SubFigure, image: Tensor, masks: dict[str, Tensor], sample: int) -> None:
-    """Rows: attentions; columns: time steps. Brightness: share of the heads that pass a token."""
-    time_steps = next(iter(masks.values())).size(0)
-    figure.suptitle(
-        f'Q-K token masks of test image {sample} over time: share of heads that let a token pass'
-    )
-    axes = figure.subplots(len(masks), time_steps + 1, squeeze=False)
-    for row, (name, mask) in zip(axes, masks.items()):
-        row[0].imshow(image[..., 0], cmap='gray_r')
-        row[0].set_title(f'{name.replace(".blocks.", ".")}\n{mask.size(2)} heads', fontsize=8)
-        for t, axis in enumerate(row[1:]):
-            drawn = axis.imshow(mask[t, 0].mean(0), vmin=0, vmax=1, cmap='viridis')
-            axis.set_title(f't = {t + 1}', fontsize=9)
-        for axis in row:
-            axis.set_xticks([])
-            axis.set_yticks([])
-    figure.colorbar(drawn, ax=axes, shrink=0.7)
-
-
 def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(args.config)
@@ -96,7 +78,11 @@ def main() -> None:
     figure = plt.figure(figsize=(11, 9), layout='constrained')
     top, bottom = figure.subfigures(2, 1, height_ratios=[1, 0.9])
     draw_predictions(top, images, labels, scores)
-    draw_masks(bottom, images[args.sample], masks, args.sample)
+    bottom.suptitle(
+        f'Q-K token masks of test image {args.sample} over time: '
+        'share of heads that let a token pass'
+    )
+    draw_masks(bottom, images[args.sample][..., 0], masks)
     save_figure(figure, args.out)
     print(f'picture: {args.out}')
 

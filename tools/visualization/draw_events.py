@@ -15,17 +15,17 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmpretrain.apis import get_model
 from torch import nn
 
-from mmqkformer.analysis.event_pictures import (
+from mmqkformer.checks import at_least
+from mmqkformer.datasets.event_datasets import record_steps
+from mmqkformer.datasets.events import Events
+from mmqkformer.datasets.events.pictures import (
     OFF,
     ON,
     figure_image,
     polarity_image,
-    record_steps,
     saturation_of,
     save_animation,
 )
-from mmqkformer.checks import at_least
-from mmqkformer.datasets.events import Events
 from mmqkformer.datasets.layout import check_data_root
 
 POINTS = 4000  # events drawn of a recording, evenly chosen

@@ -1,9 +1,11 @@
 """Attentions: spikes ``[T, B, C, H, W]`` in, currents of the same shape out.
 
-The neuron behind (or, with membrane residuals, in front of) an attention is the residual's.
+One that has a map passes it through an ``AttentionMap``. The neuron behind (or, with membrane
+residuals, in front of) an attention is the residual's.
 """
 
+from .parts import AttentionMap
 from .qk import QKChannelAttention, QKTokenAttention
 from .spiking_self_attention import SpikingSelfAttention
 
-__all__ = ['QKChannelAttention', 'QKTokenAttention', 'SpikingSelfAttention']
+__all__ = ['AttentionMap', 'QKChannelAttention', 'QKTokenAttention', 'SpikingSelfAttention']

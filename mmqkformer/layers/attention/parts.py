@@ -1,8 +1,45 @@
 """What the attentions share."""
 
+from torch import Tensor, nn
+
 from ...build import build, build_part
-from ...checks import check_int, check_number
+from ...checks import check_int, check_number, check_str
 from ...neurons import SpikingNeuron, with_threshold
+
+MAPS = ('tokens', 'channels', 'pairs')
+
+
+class AttentionMap(nn.Module):
+    """A place where an attention's map can be seen: returns what it is given.
+
+    An attention that has a map passes it through one, so that whoever wants the map hooks the tap
+    and needs to know nothing of the attention. It has no parameters and no state.
+
+    ============ =================================================
+    over         the map
+    ============ =================================================
+    ``tokens``   of each head and token, ``[T, B, heads, H, W]``
+    ``channels`` of each channel, ``[T, B, C, 1, 1]``
+    ``pairs``    of key and query, ``[T, B, heads, H * W, H * W]``
+    ============ =================================================
+
+    Args:
+        over (str): What the map has a value of, ``tokens``, ``channels`` or ``pairs``.
+
+    Raises:
+        ValueError: It is another.
+    """
+
+    def __init__(self, over: str) -> None:
+        super().__init__()
+        self.over = check_str('over', over, MAPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The map, as it is."""
+        return x
+
+    def extra_repr(self) -> str:
+        return self.over
 
 
 def check_heads(embed_dims: int, num_heads: int) -> None:

@@ -8,11 +8,16 @@ from torch import Tensor
 
 from ..conv import SpikingConv
 from ..time import wide_dtype
-from .parts import check_heads, own_neuron
+from .parts import AttentionMap, check_heads, own_neuron
 
 
 class _QKAttention(BaseModule):
-    """What both Q-K attentions share: ``X' = A (x) K``, with a 0/1 mask A computed from Q."""
+    """What both Q-K attentions share: ``X' = A (x) K``, with a 0/1 mask A computed from Q.
+
+    The mask passes :class:`AttentionMap`.
+    """
+
+    map_over: str
 
     def __init__(
         self,
@@ -28,6 +33,7 @@ class _QKAttention(BaseModule):
         self.query = SpikingConv(embed_dims, embed_dims, 1, **args)
         self.key = SpikingConv(embed_dims, embed_dims, 1, **args)
         self.mask_neuron = own_neuron('mask_neuron', mask_neuron, neuron, v_threshold)
+        self.attention_map = AttentionMap(self.map_over)
         self.proj = SpikingConv(embed_dims, embed_dims, 1, bias=True, norm_cfg=norm_cfg)
 
     @abstractmethod
@@ -61,6 +67,8 @@ class QKTokenAttention(_QKAttention):
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
     """
 
+    map_over = 'tokens'
+
     def __init__(self, embed_dims: int, num_heads: int, **kwargs) -> None:
         check_heads(embed_dims, num_heads)
         super().__init__(embed_dims, **kwargs)
@@ -69,9 +77,9 @@ class QKTokenAttention(_QKAttention):
     def mask(self, query: Tensor) -> Tensor:
         """``[T, B, C, H, W] -> [T, B, C, H, W]``, constant over the channels of a head."""
         heads = query.unflatten(2, (self.num_heads, -1))
-        counts = heads.sum(3, keepdim=True, dtype=wide_dtype(query))
-        mask = self.mask_neuron(counts).to(query.dtype)  # [T, B, h, 1, H, W]
-        return mask.expand_as(heads).flatten(2, 3)
+        counts = heads.sum(3, dtype=wide_dtype(query))
+        mask = self.attention_map(self.mask_neuron(counts).to(query.dtype))  # [T, B, h, H, W]
+        return mask.unsqueeze(3).expand_as(heads).flatten(2, 3)
 
 
 @MODELS.register_module()
@@ -93,7 +101,9 @@ class QKChannelAttention(_QKAttention):
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
     """
 
+    map_over = 'channels'
+
     def mask(self, query: Tensor) -> Tensor:
         """``[T, B, C, H, W] -> [T, B, C, 1, 1]``."""
         counts = query.sum((3, 4), keepdim=True, dtype=wide_dtype(query))
-        return self.mask_neuron(counts).to(query.dtype)
+        return self.attention_map(self.mask_neuron(counts).to(query.dtype))

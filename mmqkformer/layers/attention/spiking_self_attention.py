@@ -8,7 +8,7 @@ from torch import Tensor
 from ...checks import check_bool, check_number, check_str
 from ..conv import SpikingConv
 from ..time import in_format_of, wide_dtype
-from .parts import check_heads, own_neuron
+from .parts import AttentionMap, check_heads, own_neuron
 
 
 @MODELS.register_module()
@@ -21,6 +21,9 @@ class SpikingSelfAttention(BaseModule):
     order is free: ``qk_first`` costs 2 N^2 d operations per head and N^2 values, ``kv_first``
     2 N d^2 operations and d^2 values (N tokens, d channels per head). The products are computed in
     float32 under autocast, since float16 is not exact above 2048.
+
+    Only ``qk_first`` computes a map ``Q K^T``, which passes :class:`AttentionMap` as the counts
+    ``[T, B, heads, keys, queries]`` in front of s; ``kv_first`` never has one.
 
     Args:
         embed_dims (int): Channels C.
@@ -61,6 +64,7 @@ class SpikingSelfAttention(BaseModule):
         self.key = SpikingConv(embed_dims, embed_dims, 1, **args)
         self.value = SpikingConv(embed_dims, embed_dims, 1, **args)
         self.product_neuron = own_neuron('product_neuron', product_neuron, neuron, v_threshold)
+        self.attention_map = AttentionMap('pairs')
         self.proj = SpikingConv(embed_dims, embed_dims, 1, bias=True, norm_cfg=norm_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,4 +88,5 @@ class SpikingSelfAttention(BaseModule):
             order = 'kv_first' if channels <= tokens else 'qk_first'
         if order == 'kv_first':
             return (v @ k.transpose(-2, -1)) @ q  # [.., d, d] @ [.., d, N]
-        return v @ (k.transpose(-2, -1) @ q)  # [.., d, N] @ [.., N, N]
+        counts = self.attention_map(k.transpose(-2, -1) @ q)  # [.., N, N]
+        return v @ counts  # [.., d, N] @ [.., N, N]

@@ -7,12 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from mmengine.dataset import BaseDataset
 from PIL import Image
 
-from ..datasets.events import Events
-from ..datasets.events.frames import slice_bounds
-from ..files import written_whole
+from ...files import written_whole
+from .stream import Events
 
 ON, OFF = '#c0392b', '#2471a3'  # brighter, darker
 
@@ -64,36 +62,6 @@ def draw_rates(axis: Axes, events: Events, borders: Sequence[float] = (), bins: 
     axis.set_xlabel('time [ms]')
     axis.set_ylabel('events per ms')
     axis.legend(loc='upper right', frameon=False, ncols=2)
-
-
-def record_steps(dataset: BaseDataset, index: int) -> tuple[Events, np.ndarray, np.ndarray, dict]:
-    """Runs the pipeline of a data set and keeps what pictures show.
-
-    ``SeedSample`` is left out, since no sampler brings a seed: seed the generators before.
-
-    Args:
-        dataset (BaseDataset): A data set of events.
-        index (int): The recording.
-
-    Returns:
-        tuple: The events that become frames; where they are cut, ``[T + 1]``; the frames of the
-        network ``[T, 2, H, W]``, augmented as the pipeline says; and the packed sample.
-
-    Raises:
-        ValueError: The pipeline has no ``EventsToFrames``.
-    """
-    info, events, bounds = dataset.get_data_info(index), None, None
-    for transform in dataset.pipeline.transforms:
-        kind = type(transform).__name__
-        if kind == 'SeedSample':
-            continue
-        if kind == 'EventsToFrames':
-            events = info['events']
-            bounds = slice_bounds(events.t, transform.time_steps, transform.split_by)
-        info = transform(info)
-    if events is None:
-        raise ValueError('dataset.pipeline: has no EventsToFrames: expected a data set of events')
-    return events, bounds, info['inputs'].numpy(), info
 
 
 def figure_image(figure: Figure) -> Image.Image:
