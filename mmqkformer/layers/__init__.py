@@ -1,6 +1,12 @@
 """Layers on ``[T, B, C, H, W]``: units, patch embeddings, branches, residual blocks."""
 
-from .attention import AttentionMap, QKChannelAttention, QKTokenAttention, SpikingSelfAttention
+from .attention import (
+    AttentionMap,
+    QKChannelAttention,
+    QKTokenAttention,
+    SpikeDrivenSelfAttention,
+    SpikingSelfAttention,
+)
 from .branches import SpikingMLP
 from .conv import SpikingConv
 from .embed import ConvEmbed
@@ -18,6 +24,7 @@ __all__ = [
     'PEDSStem',
     'QKChannelAttention',
     'QKTokenAttention',
+    'SpikeDrivenSelfAttention',
     'SpikingBlock',
     'SpikingConv',
     'SpikingMLP',

@@ -6,6 +6,13 @@ residuals, in front of) an attention is the residual's.
 
 from .parts import AttentionMap
 from .qk import QKChannelAttention, QKTokenAttention
+from .spike_driven import SpikeDrivenSelfAttention
 from .spiking_self_attention import SpikingSelfAttention
 
-__all__ = ['AttentionMap', 'QKChannelAttention', 'QKTokenAttention', 'SpikingSelfAttention']
+__all__ = [
+    'AttentionMap',
+    'QKChannelAttention',
+    'QKTokenAttention',
+    'SpikeDrivenSelfAttention',
+    'SpikingSelfAttention',
+]

@@ -42,15 +42,15 @@ class AttentionMap(nn.Module):
         return self.over
 
 
-def check_heads(embed_dims: int, num_heads: int) -> None:
-    """Refuses a number of heads that does not divide the channels.
+def check_heads(embed_dims: int, num_heads: int, key: str = 'num_heads') -> None:
+    """Refuses a number of heads, the argument ``key``, that does not divide the channels.
 
     Raises:
         ValueError: It does not.
     """
-    check_int('num_heads', num_heads, 1)
+    check_int(key, num_heads, 1)
     if embed_dims % num_heads:
-        raise ValueError(f'num_heads={num_heads!r}: expected a divisor of embed_dims={embed_dims}')
+        raise ValueError(f'{key}={num_heads!r}: expected a divisor of embed_dims={embed_dims}')
 
 
 def own_neuron(
