@@ -1,11 +1,12 @@
 """Layers on ``[T, B, C, H, W]``: units, patch embeddings, branches, residual blocks."""
 
 from .attention import AttentionMap, QKChannelAttention, QKTokenAttention, SpikingSelfAttention
-from .branches import SpikingMLP
+from .branches import ConvBranch, SepConv, SpikingMLP
 from .conv import SpikingConv
 from .embed import ConvEmbed
 from .memory import checkpointed
 from .presets import PEDS, SPS, PEDSStem
+from .rep_conv import RepConv, SpikingRepConv
 from .residual import DropPath, SpikingBlock
 from .time import mean_over_time, merge_time, split_time
 
@@ -13,14 +14,19 @@ __all__ = [
     'PEDS',
     'SPS',
     'AttentionMap',
+    'ConvBranch',
     'ConvEmbed',
     'DropPath',
     'PEDSStem',
     'QKChannelAttention',
     'QKTokenAttention',
+    'RepConv',
+    'RepConvSelfAttention',
+    'SepConv',
     'SpikingBlock',
     'SpikingConv',
     'SpikingMLP',
+    'SpikingRepConv',
     'SpikingSelfAttention',
     'checkpointed',
     'mean_over_time',
