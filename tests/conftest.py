@@ -2,6 +2,7 @@
 
 import importlib.machinery
 import importlib.util
+import os
 import sys
 import types
 
@@ -9,6 +10,11 @@ import pytest
 import torch
 import torchvision
 from mmengine.registry import DefaultScope
+
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    # The processes of the tests share the cores, and so do those that tests start
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    torch.set_num_threads(1)
 
 
 def nms(bboxes, scores, iou_threshold, offset):

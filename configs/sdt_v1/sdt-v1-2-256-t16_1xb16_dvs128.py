@@ -1,5 +1,5 @@
-# LAMB. Warm-up, least rate, augmentation and mixed precision are QKFormer's recipe for this set: the
-# release's are not known.
+# LAMB. Warm-up, least rate, augmentation and mixed precision are those of QKFormer for this set:
+# the release's are not known.
 _base_ = [
     '../_base_/models/sdt_v1/sdt-v1-8-384.py',
     '../_base_/datasets/dvs128.py',

@@ -4,14 +4,16 @@ from .attention import (
     AttentionMap,
     QKChannelAttention,
     QKTokenAttention,
+    RepConvSelfAttention,
     SpikeDrivenSelfAttention,
     SpikingSelfAttention,
 )
-from .branches import SpikingMLP
+from .branches import ConvBranch, SepConv, SpikingMLP
 from .conv import SpikingConv
 from .embed import ConvEmbed
 from .memory import checkpointed
 from .presets import PEDS, SPS, PEDSStem
+from .rep_conv import RepConv, SpikingRepConv
 from .residual import DropPath, SpikingBlock
 from .time import mean_over_time, merge_time, split_time
 
@@ -19,15 +21,20 @@ __all__ = [
     'PEDS',
     'SPS',
     'AttentionMap',
+    'ConvBranch',
     'ConvEmbed',
     'DropPath',
     'PEDSStem',
     'QKChannelAttention',
     'QKTokenAttention',
+    'RepConv',
+    'RepConvSelfAttention',
+    'SepConv',
     'SpikeDrivenSelfAttention',
     'SpikingBlock',
     'SpikingConv',
     'SpikingMLP',
+    'SpikingRepConv',
     'SpikingSelfAttention',
     'checkpointed',
     'mean_over_time',

@@ -1,5 +1,5 @@
-# 64 images per optimizer step on one GPU, in float32. After the cosine of 300 epochs come 10 more at
-# the minimum. Mixup ends at epoch 200 (counted from 0, as the schedule is; the hook counts from 1).
+# 64 images per optimizer step on one GPU, in float32. After the cosine of 300 epochs come 10 more
+# at the minimum. Mixup ends at epoch 200 (counted from 0, as the schedule is; the hook from 1).
 _base_ = 'cifar_400e.py'
 
 optim_wrapper = dict(

@@ -6,6 +6,7 @@ residuals, in front of) an attention is the residual's.
 
 from .parts import AttentionMap
 from .qk import QKChannelAttention, QKTokenAttention
+from .rep_conv import RepConvSelfAttention
 from .spike_driven import SpikeDrivenSelfAttention
 from .spiking_self_attention import SpikingSelfAttention
 
@@ -13,6 +14,7 @@ __all__ = [
     'AttentionMap',
     'QKChannelAttention',
     'QKTokenAttention',
+    'RepConvSelfAttention',
     'SpikeDrivenSelfAttention',
     'SpikingSelfAttention',
 ]

@@ -3,7 +3,7 @@
 import torch
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...checks import check_bool, check_number, check_str
 from ..conv import SpikingConv
@@ -60,12 +60,17 @@ class SpikingSelfAttention(BaseModule):
         self.contraction = check_str('contraction', contraction, ('auto', 'qk_first', 'kv_first'))
         check_bool('qkv_bias', qkv_bias)
         args = dict(bias=qkv_bias, neuron=neuron, norm_cfg=norm_cfg)
-        self.query = SpikingConv(embed_dims, embed_dims, 1, **args)
-        self.key = SpikingConv(embed_dims, embed_dims, 1, **args)
-        self.value = SpikingConv(embed_dims, embed_dims, 1, **args)
+        self.query = self.layer(embed_dims, **args)
+        self.key = self.layer(embed_dims, **args)
+        self.value = self.layer(embed_dims, **args)
         self.product_neuron = own_neuron('product_neuron', product_neuron, neuron, v_threshold)
         self.attention_map = AttentionMap('pairs')
-        self.proj = SpikingConv(embed_dims, embed_dims, 1, bias=True, norm_cfg=norm_cfg)
+        self.proj = self.layer(embed_dims, bias=True, norm_cfg=norm_cfg)
+
+    @staticmethod
+    def layer(embed_dims: int, **kwargs) -> nn.Module:
+        """A layer of q, k, v or the projection, from what a 1 x 1 convolution takes."""
+        return SpikingConv(embed_dims, embed_dims, 1, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""

@@ -1,5 +1,5 @@
-# Spike-driven Transformer without the weights that its release builds and never uses. The head fires
-# on the mean of the membrane over the tokens. Convolutions start from a truncated normal, the
+# Spike-driven Transformer without the weights that its release builds and never uses. The head
+# fires on the mean of the membrane over the tokens. Convolutions start from a truncated normal, the
 # classifier keeps PyTorch's initialisation.
 model = dict(
     type='ImageClassifier',

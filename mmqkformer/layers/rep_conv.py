@@ -1,0 +1,97 @@
+"""Re-parameterisable convolutions: linear in eval mode, richer in training."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..build import build_part
+from ..neurons import SpikingNeuron
+from .conv import build_norm
+from .time import merge_time, split_time
+
+
+class BorderNorm(nn.Module):
+    """A batch norm, then a border of one pixel of what it would make of 0.
+
+    The border has ``beta - mean * gamma / sqrt(var + eps)`` of the running statistics, in training
+    too, where the interior is normalised by the batch, and no gradient. A convolution without
+    padding behind it is then one with padding in front of it, once both are one.
+
+    Args:
+        channels (int): Channels.
+        norm_cfg (dict): Config of the norm.
+
+    Raises:
+        ValueError: It is no batch norm with weights and running statistics.
+    """
+
+    def __init__(self, channels: int, norm_cfg: dict) -> None:
+        super().__init__()
+        self.norm = build_norm(norm_cfg, channels)
+        is_batch_norm = isinstance(self.norm, _BatchNorm)
+        if not (is_batch_norm and self.norm.affine and self.norm.track_running_stats):
+            raise ValueError(
+                f'norm_cfg={norm_cfg!r}: expected a batch norm with weights and running '
+                f'statistics, of which RepConv makes its border'
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W] -> [B, C, H + 2, W + 2]``."""
+        norm = self.norm
+        y = norm(x)
+        with torch.no_grad():  # behind the update of the running statistics
+            border = norm.bias - norm.running_mean * norm.weight * torch.rsqrt(
+                norm.running_var + norm.eps
+            )
+            frame = F.pad(torch.zeros_like(y[:1, :1]), [1] * 4, value=1.0)
+            border = frame * border[:, None, None].to(y.dtype)
+        return F.pad(y, [1] * 4) + border
+
+
+class RepConv(nn.Module):
+    """1 x 1 convolution, norm and border, 3 x 3 depthwise, 1 x 1, norm: a 3 x 3 once folded.
+
+    Args:
+        channels (int): Channels.
+        norm_cfg (dict): Config of the batch norms.
+
+    Raises:
+        ValueError: They are no batch norms.
+    """
+
+    def __init__(self, channels: int, norm_cfg: dict) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(channels, channels, 1, bias=False)
+        self.border = BorderNorm(channels, norm_cfg)
+        self.depthwise = nn.Conv2d(channels, channels, 3, groups=channels, bias=False)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm = build_norm(norm_cfg, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W]`` to the same shape."""
+        return self.norm(self.pointwise(self.depthwise(self.border(self.mix(x)))))
+
+
+class SpikingRepConv(nn.Module):
+    """RepConv, a norm of its own and, where it is asked for, a neuron.
+
+    Args:
+        channels (int): Channels.
+        neuron (dict | None): Neuron config; None fires nowhere. Defaults to None.
+        norm_cfg (dict): Config of the batch norms.
+
+    Raises:
+        ValueError: They are no batch norms.
+    """
+
+    def __init__(self, channels: int, *, neuron: dict | None = None, norm_cfg: dict) -> None:
+        super().__init__()
+        self.conv = RepConv(channels, norm_cfg)
+        self.norm = build_norm(norm_cfg, channels)
+        self.neuron = None if neuron is None else build_part('neuron', neuron, SpikingNeuron)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` to spikes, or currents, of the same shape."""
+        x = split_time(self.norm(self.conv(merge_time(x))), x.size(0))
+        return x if self.neuron is None else self.neuron(x)
