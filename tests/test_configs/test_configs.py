@@ -8,18 +8,17 @@ import pytest
 import torch
 import yaml
 from event_streams import random_events
-from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS, DefaultScope
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, TRANSFORMS, DefaultScope
 from PIL import Image
-from zoo import FAMILIES, classifier_configs
+from recipes import CONFIGS, OTHERS, ROOT, TRAINED, effective_batch, load, rates, weight_decay
+from zoo import FAMILIES
 
 import mmqkformer  # noqa: F401
 from mmqkformer.datasets.samplers import SeededIndex
 from mmqkformer.engine.launch import adapt_to_cpu
 
-ROOT = Path(__file__).parents[2]
 PARAMETERS = {
     'qkformer/hst-10-384_8xb64_in1k': 16_473_688,
     'qkformer/hst-10-512_8xb64_in1k': 29_079_336,
@@ -59,19 +58,19 @@ PARAMETERS = {
     'qkformer/release/hst-4-384_1xb64_cifar100': 6_740_884,
     'spikformer/spikformer-4-384_1xb128_cifar100': 9_359_380,
     'spikformer/spikformer-4-384-peds_1xb128_cifar100': 9_789_652,
+    'sdt_v1/sdt-v1-8-384_8xb48_in1k': 16_816_024,
+    'sdt_v1/sdt-v1-6-512_8xb48_in1k': 23_373_352,
+    'sdt_v1/sdt-v1-8-512_8xb48_in1k': 29_689_384,
+    'sdt_v1/sdt-v1-10-512_8xb36_in1k': 36_005_416,
+    'sdt_v1/sdt-v1-8-768_8xb36_in1k': 66_338_632,
+    'sdt_v1/sdt-v1-2-512_1xb64_cifar10': 10_233_418,
+    'sdt_v1/sdt-v1-2-512_1xb64_cifar100': 10_279_588,
+    'sdt_v1/sdt-v1-2-256-t10_1xb32_cifar10dvs': 2_566_666,
+    'sdt_v1/sdt-v1-2-256-t16_1xb16_dvs128': 2_566_923,
+    'meta_spikeformer/meta-spikeformer-15m-t1_8xb128_in1k': 15_112_208,
+    'meta_spikeformer/meta-spikeformer-31m-t1_8xb128_in1k': 31_333_864,
+    'meta_spikeformer/meta-spikeformer-55m-t1_8xb128_in1k': 55_350_248,
 }
-CONFIGS = sorted(p.removeprefix('configs/').removesuffix('.py') for p in classifier_configs())
-TRAINED = [name for name in CONFIGS if '288px' not in name]
-
-
-def load(name):
-    return Config.fromfile(ROOT / 'configs' / f'{name}.py')
-
-
-def effective_batch(name, cfg):
-    """Samples of an optimizer step, on the GPUs that the name says."""
-    gpus = int(name.rsplit('/')[-1].split('_')[1].split('xb')[0])
-    return gpus * cfg.train_dataloader.batch_size * cfg.optim_wrapper.get('accumulative_counts', 1)
 
 
 def index():
@@ -122,7 +121,7 @@ def test_no_decay_on_parameters_of_one_axis_or_none(name):
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     decays = {p: group['weight_decay'] for group in wrapper.param_groups for p in group['params']}
     base = cfg.optim_wrapper.optimizer.weight_decay
-    assert base == (0.05 if 'in1k' in name else 0.06)
+    assert base == weight_decay(name)
     for key, parameter in model.named_parameters():
         assert decays[parameter] == (base if parameter.dim() > 1 else 0), key
     assert any(p.dim() == 0 for p in model.parameters()) == ('plif' in name)
@@ -136,28 +135,6 @@ def test_no_decay_on_parameters_of_one_axis_or_none(name):
         for parameter in group['params']:
             assert options.pop(parameter) == {**group, 'params': None}
     assert not options
-
-
-def rates(cfg, epoch_length):
-    optimizer = torch.optim.SGD(
-        [torch.nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr
-    )
-    arguments = dict(cfg.param_scheduler)
-    optimizer = OptimWrapper(
-        optimizer, accumulative_counts=cfg.optim_wrapper.get('accumulative_counts', 1)
-    )
-    cls = PARAM_SCHEDULERS.get(arguments.pop('type'))
-    if arguments.pop('convert_to_iter_based', False):
-        scheduler = cls.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **arguments)
-        steps = epoch_length
-    else:
-        scheduler, steps = cls(optimizer, **arguments), 1
-    values = []
-    for _ in range(cfg.train_cfg.max_epochs * steps):
-        values.append(optimizer.param_groups[0]['lr'])
-        optimizer.optimizer.step()
-        scheduler.step()
-    return values[::steps], values
 
 
 QKFORMER_IN1K = [name for name in TRAINED if re.match('qkformer/.*in1k', name)]
@@ -183,7 +160,7 @@ def test_qkformers_imagenet_schedule(name):
     assert every[-1] == pytest.approx(1e-6, rel=0.1)
 
 
-@pytest.mark.parametrize('name', [name for name in TRAINED if 'dvs' in name])
+@pytest.mark.parametrize('name', [name for name in OTHERS if 'dvs' in name])
 def test_event_schedule(name):
     cfg = load(name)
     starts, _ = rates(cfg, 1)
@@ -216,7 +193,7 @@ def test_the_data_has_the_networks_time_steps(name):
 CIFAR = [name for name in TRAINED if 'cifar' in name and 'dvs' not in name]
 
 
-@pytest.mark.parametrize('name', CIFAR)
+@pytest.mark.parametrize('name', [name for name in CIFAR if name in OTHERS])
 def test_cifar_schedule(name):
     cfg = load(name)
     starts, _ = rates(cfg, 1)
@@ -270,6 +247,9 @@ def sample(cfg, image, size):
 
 def side(name):
     """Pixels of a side of the small data sets."""
+    for step in load(name).train_dataloader.dataset.pipeline:
+        if step.type == 'EventsToFrames' and 'size' in step:
+            return step.size[0]
     sides = {'events': 34, 'dvs': 128, 'digits': 8, 'cifar': 32}
     return next((pixels for word, pixels in sides.items() if word in name), 224)
 
@@ -388,6 +368,17 @@ def test_spikformers_linear_layers_start_from_a_truncated_normal():
     assert stem.abs().max().item() == pytest.approx((192 * 9) ** -0.5, rel=0.01)
 
 
+def test_sdt_starts_from_a_truncated_normal_and_pytorchs_classifier():
+    model = MODELS.build(load('sdt_v1/sdt-v1-2-256-t16_1xb16_dvs128').model)
+    model.init_weights()
+    block = model.backbone.stages[0].blocks[1]
+    for layer in (block.attention.proj, block.mlp.fc1):
+        assert layer.conv.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert layer.conv.bias.abs().max() == 0
+    # Uniform within 1 / sqrt(fan in)
+    assert model.head.fc.weight.abs().max().item() == pytest.approx(256**-0.5, rel=0.01)
+
+
 def metafiles():
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
     return [yaml.safe_load((ROOT / path).read_text()) for path in index['Import']]
@@ -406,7 +397,8 @@ def test_the_index_and_the_configs_agree():
     for model in models:
         path = Path(model['Config'])
         family = path.parts[1]
-        name = path.stem if path.stem.startswith(family) else f'{family}_{path.stem}'
+        named = path.stem.replace('-', '_').startswith(family)
+        name = path.stem if named else f'{family}_{path.stem}'
         assert model['Name'] == name + ('_release' if 'release' in path.parts else '')
         key = model['Config'].removeprefix('configs/').removesuffix('.py')
         metadata = model['Metadata']

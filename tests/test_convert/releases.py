@@ -1,6 +1,7 @@
 """The released state dicts whose names are known, and the models that they are converted to."""
 
 import argparse
+import math
 import re
 import subprocess
 import sys
@@ -73,12 +74,37 @@ RELEASES = {
             None,
         ),
     },
+    'sdt_v1': {
+        'sdt-v1-8-384_in1k': (
+            'sdt-v1-8-384_in1k.keys.json',
+            _model_of_config('sdt_v1/sdt-v1-8-384_8xb48_in1k.py'),
+            'sdt-v1-8-384_in1k_t4_64px_b1',
+        ),
+        'sdt-v1-2-256_cifar10dvs': (
+            'sdt-v1-2-256_cifar10dvs.keys.json',
+            _model_of_config('sdt_v1/sdt-v1-2-256-t10_1xb32_cifar10dvs.py'),
+            'sdt-v1-2-256_cifar10dvs_t10_b1',
+        ),
+    },
+    'meta_spikeformer': {
+        'meta-spikeformer-15m_in1k': (
+            'meta-spikeformer-15m_in1k.keys.json',
+            _model_of_config('meta_spikeformer/meta-spikeformer-15m-t1_8xb128_in1k.py'),
+            'meta-spikeformer-15m_in1k_t1_64px_b1',
+        ),
+    },
 }
 
 
 def released_keys(family, form):
     source = RELEASES[family][form][0]
     return source() if callable(source) else golden.released_keys(source)
+
+
+def parameters_of(keys):
+    """Number of parameters of a released state dict."""
+    buffers = ('running_mean', 'running_var', 'num_batches_tracked')
+    return sum(math.prod(shape) for name, shape in keys.items() if not name.endswith(buffers))
 
 
 def zeros(keys):

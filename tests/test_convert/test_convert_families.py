@@ -6,7 +6,14 @@ from pathlib import Path
 import golden
 import pytest
 import torch
-from releases import RELEASES, build_model, released_keys, zeros
+from releases import (
+    RELEASES,
+    build_model,
+    check_golden_logits_and_firing_rates,
+    parameters_of,
+    released_keys,
+    zeros,
+)
 
 import mmqkformer.convert
 from mmqkformer.convert import (
@@ -19,6 +26,20 @@ from mmqkformer.convert import (
 )
 
 FORMS = [(family, form) for family, forms in RELEASES.items() for form in forms]
+
+# QKFormer's cases, and those that train or leak, are in a file of their own
+GOLDEN = [(f, form) for f, form in FORMS if RELEASES[f][form][2] and f != 'qkformer']
+
+
+@pytest.mark.parametrize(('family', 'form'), GOLDEN)
+def test_golden_logits_and_firing_rates(family, form, tmp_path):
+    case = RELEASES[family][form][2]
+    model = check_golden_logits_and_firing_rates(family, form, case, tmp_path)
+    # The release's parameters, without those that it never uses
+    keys = released_keys(family, form)
+    unused = {n: shape for n, shape in keys.items() if FAMILIES[family].rename(n) is None}
+    parameters = sum(p.numel() for p in model.parameters())
+    assert parameters == golden.load_case(case)['params'] - parameters_of(unused)
 
 
 def test_every_module_is_a_family_whose_released_names_are_known():

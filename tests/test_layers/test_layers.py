@@ -16,6 +16,8 @@ ATTENTIONS = {
     'QKTokenAttention': dict(num_heads=4),
     'QKChannelAttention': {},
     'SpikingSelfAttention': dict(num_heads=4),
+    'RepConvSelfAttention': dict(num_heads=4),
+    'SpikeDrivenSelfAttention': {},
 }
 
 

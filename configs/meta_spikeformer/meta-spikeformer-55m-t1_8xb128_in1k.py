@@ -1,0 +1,3 @@
+_base_ = 'meta-spikeformer-15m-t1_8xb128_in1k.py'
+
+model = dict(backbone=dict(arch='meta-spikeformer-55m'), head=dict(in_channels=640))

@@ -1,0 +1,106 @@
+"""What the tests of the configs share: their names, their schedules, the recipes of papers."""
+
+import re
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import PARAM_SCHEDULERS
+from zoo import classifier_configs
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(p.removeprefix('configs/').removesuffix('.py') for p in classifier_configs())
+TRAINED = [name for name in CONFIGS if '288px' not in name]
+
+# Rates at epoch 0, at the peak and at the end, epochs of warm-up and cosine; ImageNet's
+# augmentation: crops, magnitude of RandAugment, what mixes the batch and how often
+_SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384)
+_SDT_MIX = ('Mixup', 0.2), ('CutMix', 1.0)
+_META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9)
+RECIPES = {
+    r'sdt_v1/.*-8-(384|512)_.*in1k': dict(
+        _SDT, rates=(1e-5, 1.5e-3, 1.5e-5), crop=(0.2, 1.0), magnitude=5, mix=(*_SDT_MIX, 0.6)
+    ),
+    r'sdt_v1/.*-6-512_.*in1k': dict(
+        _SDT, rates=(1e-5, 1e-3, 2e-5), crop=(0.08, 1.0), magnitude=7, mix=(*_SDT_MIX, 0.6)
+    ),
+    r'sdt_v1/.*-10-512_.*in1k': dict(
+        _SDT,
+        batch=288,
+        rates=(1e-5, 1e-3, 2e-5),
+        crop=(0.2, 1.0),
+        magnitude=7,
+        mix=(*_SDT_MIX, 0.75),
+    ),
+    r'sdt_v1/.*-8-768_.*in1k': dict(
+        _SDT,
+        batch=288,
+        rates=(1e-5, 1e-3, 2e-5),
+        crop=(0.08, 1.0),
+        magnitude=7,
+        mix=(*_SDT_MIX, 1.0),
+    ),
+    r'sdt_v1/.*cifar100?$': dict(
+        optimizer='AdamW', decay=0.06, epochs=(20, 300), batch=64, rates=(1e-6, 3e-4, 1e-5)
+    ),
+    r'sdt_v1/.*cifar10dvs': dict(
+        optimizer='AdamW', decay=1e-4, epochs=(10, 200), batch=32, rates=(1e-3, 7.5e-3, 3e-4)
+    ),
+    r'sdt_v1/.*-t10_.*dvs128': dict(
+        optimizer='Lamb', decay=1e-4, epochs=(10, 200), batch=16, rates=(1e-5, 2e-3, 2e-5)
+    ),
+    r'sdt_v1/.*-t16_.*dvs128': dict(
+        optimizer='Lamb', decay=0.06, epochs=(10, 200), batch=16, rates=(1e-5, 3e-4, 2e-5)
+    ),
+    r'meta_spikeformer/.*-t1_': dict(_META, epochs=(10, 200), batch=1024, rates=(0, 2.4e-3, 1e-6)),
+    r'meta_spikeformer/.*-t4_': dict(_META, epochs=(5, 50), batch=192, rates=(0, 1.5e-5, 1e-6)),
+}
+
+
+def recipe_of(name):
+    """The first recipe whose pattern fits the config's name, or None."""
+    return next((recipe for key, recipe in RECIPES.items() if re.match(key, name)), None)
+
+
+# Those of QKFormer and Spikformer are tested one by one
+OTHERS = [name for name in TRAINED if recipe_of(name) is None]
+
+
+def weight_decay(name):
+    """The decay of weights with more than one axis."""
+    recipe = recipe_of(name)
+    return recipe['decay'] if recipe else 0.05 if 'in1k' in name else 0.06
+
+
+def load(name):
+    return Config.fromfile(ROOT / 'configs' / f'{name}.py')
+
+
+def effective_batch(name, cfg):
+    """Samples of an optimizer step, on the GPUs that the name says."""
+    gpus = int(name.rsplit('/')[-1].split('_')[1].split('xb')[0])
+    return gpus * cfg.train_dataloader.batch_size * cfg.optim_wrapper.get('accumulative_counts', 1)
+
+
+def rates(cfg, epoch_length):
+    """Learning rates at the start of each epoch, and of every step of the schedule."""
+    optimizer = torch.optim.SGD(
+        [torch.nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr
+    )
+    arguments = dict(cfg.param_scheduler)
+    optimizer = OptimWrapper(
+        optimizer, accumulative_counts=cfg.optim_wrapper.get('accumulative_counts', 1)
+    )
+    cls = PARAM_SCHEDULERS.get(arguments.pop('type'))
+    if arguments.pop('convert_to_iter_based', False):
+        scheduler = cls.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **arguments)
+        steps = epoch_length
+    else:
+        scheduler, steps = cls(optimizer, **arguments), 1
+    values = []
+    for _ in range(cfg.train_cfg.max_epochs * steps):
+        values.append(optimizer.param_groups[0]['lr'])
+        optimizer.optimizer.step()
+        scheduler.step()
+    return values[::steps], values
