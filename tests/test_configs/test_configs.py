@@ -256,7 +256,7 @@ def side(name):
 
 def is_large(name):
     """Whether a training step takes long; a smaller config has the same kind of pipeline."""
-    return 'release/hst-10-768' in name or '288px' in name
+    return any(word in name for word in ('release/hst-10-768', '288px', '55m-t4'))
 
 
 @pytest.mark.parametrize(
