@@ -46,7 +46,13 @@ HANDED_OVER = dict(
 )
 # Values that make sense, for what has no default
 REQUIRED = dict(
-    data_root='nowhere', split='train', batch_size=2, time_steps=2, std_us=1.0, max_epochs=3
+    data_root='nowhere',
+    split='train',
+    batch_size=2,
+    time_steps=2,
+    std_us=1.0,
+    max_epochs=3,
+    weight=0.5,
 )
 SCALARS = (bool, int, float, str, type(None))
 NONSENSE = [

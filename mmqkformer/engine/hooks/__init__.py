@@ -4,6 +4,7 @@ from .atomic_checkpoint import AtomicCheckpointHook
 from .check_labels import CheckLabelsHook
 from .eager_preprocessing import EagerPreprocessingHook
 from .epoch_log import EpochLogHook
+from .firing_rate_penalty import FiringRatePenaltyHook
 from .grad_norm import GradNormHook
 from .iteration_seed import IterationSeedHook
 from .merged_groups import MergedGroupsHook
@@ -20,6 +21,7 @@ __all__ = [
     'CheckLabelsHook',
     'EagerPreprocessingHook',
     'EpochLogHook',
+    'FiringRatePenaltyHook',
     'GradNormHook',
     'IterationSeedHook',
     'MergedGroupsHook',
