@@ -1,5 +1,7 @@
 """SpikingBackbone: any stages, what leaves them, and families from outside the package."""
 
+import re
+
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -136,7 +138,12 @@ def test_every_architecture_is_a_name_of_any_backbone(name):
                 MODELS.build(dict(type='SpikingBackbone', arch=name))
             return
         model = MODELS.build(dict(type='SpikingBackbone', arch=name))
-    assert model.channels[-1] == int(name.split('-')[-1])
+    if millions := re.search(r'-(\d+)m$', name):
+        assert round(sum(p.numel() for p in model.parameters()) / 1e6) == int(millions[1])
+    else:
+        # Depth, width, and perhaps what it is for
+        depth, width = map(int, re.search(r'-(\d+)-(\d+)(-[a-z]+)?$', name).groups()[:2])
+        assert (sum(model.depths), model.channels[-1]) == (depth, width)
 
 
 @MODELS.register_module()
