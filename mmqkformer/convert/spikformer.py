@@ -1,4 +1,4 @@
-"""Spikformer's release: ImageNet, CIFAR (linear layers) and events (1-D convolutions)."""
+"""Spikformer's release: ImageNet, CIFAR (linear layers), events (1-D convolutions); CML's on it."""
 
 from collections.abc import Mapping
 
@@ -49,10 +49,21 @@ register_family(
     Family(
         name='spikformer',
         marks=[
-            ['patch_embed.proj_conv3.weight', 'patch_embed.rpe_conv.weight', 'block.0.norm1.weight']
+            [
+                'patch_embed.proj_conv3.weight',
+                'patch_embed.rpe_conv.weight',
+                'block.0.norm1.weight',
+            ],
+            [
+                'patch_embed.block4_conv.weight',
+                'patch_embed.rpe_conv.weight',
+                'block.0.norm1.weight',
+            ],
         ],
         rules=[
             (r'patch_embed\.proj_(conv|bn|lif)([123]?)', EMBED + '.convs.{2}.{1}'),
+            # CML's, for CIFAR
+            (r'patch_embed\.(block[1-4])_(conv|bn|lif)', EMBED + '.convs.{1}.{2}'),
             (r'patch_embed\.rpe_(conv|bn|lif)', EMBED + '.position.{1}'),
             *ATTENTION_RULES,
             (r'block\.(\d+)\.mlp\.fc2_lif', BLOCK + '.{1}.mlp_neuron'),
@@ -60,7 +71,7 @@ register_family(
             ('head', 'head.fc'),
             (r'(block\.\d+\.norm[12]|norm)\.(weight|bias)|pos_embed', None),
         ],
-        words=WORDS,
+        words={**WORDS, **{f'block{i + 1}': str(i) for i in range(4)}},
         backbone=backbone,
     )
 )

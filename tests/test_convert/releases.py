@@ -43,6 +43,17 @@ def spikformer_events_keys():
     return {**keys, 'pos_embed': [1, 64, 256], 'norm.weight': [256], 'norm.bias': [256]}
 
 
+def cml_spikformer_cifar_keys():
+    """CML-Spikformer-4-384 for CIFAR-10: other names of the patch splitting."""
+    keys = golden.released_keys('spikformer-4-384_cifar100.keys.json')
+    keys |= {'head.weight': [10, 384], 'head.bias': [10]}
+    unit = re.compile(r'(?<=patch_embed\.)proj_(conv|bn)(\d?)')
+    return {
+        unit.sub(lambda match: f'block{int(match[2] or 0) + 1}_{match[1]}', name): shape
+        for name, shape in keys.items()
+    }
+
+
 def spikingformer_events_keys():
     """Spikingformer-2-256 for DVS128 Gesture."""
     return _events_keys('spikingformer-8-384_in1k.keys.json', 11)
@@ -83,6 +94,11 @@ RELEASES = {
             _model_of_config('spikformer/spikformer-2-256-t16_1xb16_cifar10dvs.py'),
             None,
         ),
+        'cml-spikformer-4-384_cifar10': (
+            cml_spikformer_cifar_keys,
+            _model_of_config('cml/cml-spikformer-4-384_1xb64_cifar10.py'),
+            None,
+        ),
     },
     'spikingformer': {
         'spikingformer-8-384_in1k': (
@@ -99,6 +115,11 @@ RELEASES = {
             spikingformer_events_keys,
             _model_of_config('spikingformer/spikingformer-2-256-t16_1xb16_dvs128.py'),
             None,
+        ),
+        'cml-spikingformer-4-384_cifar100': (
+            'cml-spikingformer-4-384_cifar100.keys.json',
+            _model_of_config('cml/cml-spikingformer-4-384_1xb64_cifar100.py'),
+            'cml-spikingformer-4-384_cifar100_t4_b1',
         ),
     },
 }
