@@ -238,4 +238,6 @@ class SpikingConv(nn.Module):
     def _pooled(self, x: Tensor, place: str) -> Tensor:
         if self.pool_place != place:
             return x
-        return split_time(self.pool(merge_time(x)), x.size(0))
+        steps = x[:1] if steps_are_equal(x) else x
+        y = split_time(self.pool(merge_time(steps)), steps.size(0))
+        return y.expand(x.size(0), *y.shape[1:])

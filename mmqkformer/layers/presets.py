@@ -147,7 +147,9 @@ class SPS(ConvEmbed):
     """Spikformer's spiking patch splitting with its relative position convolution.
 
     Units of conv3x3-BN-SN[-pool] on ``[T, B, C, H, W]``, pooling spikes, then
-    ``y + SN(BN(conv3x3(y)))``, the only position information of Spikformer.
+    ``y + SN(BN(conv3x3(y)))``, the only position information of Spikformer. CML (arXiv 2305.05954)
+    pools membranes, conv3x3-BN[-pool]-SN: a gradient goes to the largest of them, not to the first
+    of equal spikes.
 
     Args:
         in_channels (int): Input channels.
@@ -155,8 +157,10 @@ class SPS(ConvEmbed):
         neuron (dict): Neuron config.
         norm_cfg (dict): Config of the norms.
         channels (Sequence[int]): Output channels of each unit (D/8, D/4, D/2, D).
-        pools (Sequence[bool]): Whether each unit pools behind its neuron: all for ImageNet and
-            events, the last two for CIFAR.
+        pools (Sequence[bool]): Whether each unit pools: all for ImageNet and events, the last two
+            for CIFAR.
+        pool (str): Where, ``after_neuron`` (Spikformer's) or ``before_neuron`` (CML's). Defaults
+            to ``after_neuron``.
         residual (str): Only ``add``, Spikformer's.
     """
 
@@ -168,14 +172,16 @@ class SPS(ConvEmbed):
         norm_cfg: dict,
         channels: Sequence[int],
         pools: Sequence[bool],
+        pool: str = 'after_neuron',
         residual: str = 'add',
     ) -> None:
         _check_widths(channels, pools, embed_dims)
+        check_str('pool', pool, ('after_neuron', 'before_neuron'))
         if check_residual(residual) != 'add':
             raise ValueError(f"residual={residual!r}: expected 'add', the only one of SPS")
         units = [
-            dict(channels=width, pool='after_neuron' if pool else None)
-            for width, pool in zip(channels, pools)
+            dict(channels=width, pool=pool if pooled else None)
+            for width, pooled in zip(channels, pools)
         ]
         super().__init__(
             in_channels,

@@ -23,19 +23,41 @@ def _model_of_config(path):
     return lambda: Config.fromfile(ROOT / 'configs' / path).model
 
 
-def spikformer_events_keys():
-    """Spikformer-2-256 for CIFAR10-DVS: 1-D convolutions, and a norm and positions never used."""
-    width = {48: 32, 96: 64, 192: 128, 384: 256, 1536: 1024, 1000: 10, 3: 3, 1: 1}
+def _events_keys(keys_file, classes):
+    """The names of ImageNet's 8-384, at the shapes of 2-256 for events."""
+    width = {48: 32, 96: 64, 192: 128, 384: 256, 1536: 1024, 1000: classes, 3: 3, 1: 1}
     keys = {
         name: [width[size] for size in shape]
-        for name, shape in golden.released_keys('spikformer-8-384_in1k.keys.json').items()
+        for name, shape in golden.released_keys(keys_file).items()
         if not re.match(r'block\.[2-7]\.', name)
     }
     keys['patch_embed.proj_conv.weight'][1] = 2
+    return keys
+
+
+def spikformer_events_keys():
+    """Spikformer-2-256 for CIFAR10-DVS: 1-D convolutions, and a norm and positions never used."""
+    keys = _events_keys('spikformer-8-384_in1k.keys.json', 10)
     for name, shape in keys.items():
         if name.endswith(('fc1_conv.weight', 'fc2_conv.weight')):
             shape.pop()
     return {**keys, 'pos_embed': [1, 64, 256], 'norm.weight': [256], 'norm.bias': [256]}
+
+
+def cml_spikformer_cifar_keys():
+    """CML-Spikformer-4-384 for CIFAR-10: other names of the patch splitting."""
+    keys = golden.released_keys('spikformer-4-384_cifar100.keys.json')
+    keys |= {'head.weight': [10, 384], 'head.bias': [10]}
+    unit = re.compile(r'(?<=patch_embed\.)proj_(conv|bn)(\d?)')
+    return {
+        unit.sub(lambda match: f'block{int(match[2] or 0) + 1}_{match[1]}', name): shape
+        for name, shape in keys.items()
+    }
+
+
+def spikingformer_events_keys():
+    """Spikingformer-2-256 for DVS128 Gesture."""
+    return _events_keys('spikingformer-8-384_in1k.keys.json', 11)
 
 
 # Of each family its released forms: names and shapes, the model, and a golden case with neurons
@@ -72,6 +94,33 @@ RELEASES = {
             spikformer_events_keys,
             _model_of_config('spikformer/spikformer-2-256-t16_1xb16_cifar10dvs.py'),
             None,
+        ),
+        'cml-spikformer-4-384_cifar10': (
+            cml_spikformer_cifar_keys,
+            _model_of_config('cml/cml-spikformer-4-384_1xb64_cifar10.py'),
+            None,
+        ),
+    },
+    'spikingformer': {
+        'spikingformer-8-384_in1k': (
+            'spikingformer-8-384_in1k.keys.json',
+            _model_of_config('spikingformer/spikingformer-8-384_8xb36_in1k.py'),
+            'spikingformer-8-384_in1k_t4_64px_b1',
+        ),
+        'spikingformer-4-384_cifar10': (
+            'spikingformer-4-384_cifar10.keys.json',
+            _model_of_config('spikingformer/spikingformer-4-384_1xb64_cifar10.py'),
+            'spikingformer-4-384_cifar10_t4_b1',
+        ),
+        'spikingformer-2-256_dvs128': (
+            spikingformer_events_keys,
+            _model_of_config('spikingformer/spikingformer-2-256-t16_1xb16_dvs128.py'),
+            None,
+        ),
+        'cml-spikingformer-4-384_cifar100': (
+            'cml-spikingformer-4-384_cifar100.keys.json',
+            _model_of_config('cml/cml-spikingformer-4-384_1xb64_cifar100.py'),
+            'cml-spikingformer-4-384_cifar100_t4_b1',
         ),
     },
     'sdt_v1': {

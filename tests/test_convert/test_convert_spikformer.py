@@ -15,6 +15,10 @@ def test_the_event_models_keys_are_as_many_parameters_as_measured():
     assert parameters_of(used) == 2_566_666 == sum(p.numel() for p in model.parameters())
 
 
+def test_cmls_keys_are_as_many_parameters_as_measured():
+    assert parameters_of(released_keys('spikformer', 'cml-spikformer-4-384_cifar10')) == 9_330_874
+
+
 def test_linear_layers_become_convolutions_and_the_classifier_stays():
     keys = released_keys('spikformer', 'spikformer-4-384_cifar100')
     assert keys['block.3.attn.q_linear.weight'] == [384, 384]

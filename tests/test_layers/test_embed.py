@@ -67,13 +67,19 @@ def test_a_unit_has_its_parts_in_the_order_of_the_table(fire, pool):
 def test_equal_steps_are_computed_once_in_front_of_the_neuron(fire, pool):
     torch.manual_seed(0)
     unit = SpikingConv(4, 8, fire=fire, pool=pool, **COMMON).double().eval()
-    batches = []
+    batches, pooled_batches = [], []
     unit.conv.register_forward_hook(lambda module, args, y: batches.append(args[0].size(0)))
+    if pool:
+        unit.pool.register_forward_hook(
+            lambda module, args, y: pooled_batches.append(args[0].size(0))
+        )
     image = stream(2, 4, 7, 10)
     once, each = unit(image.expand(3, *image.shape)), unit(image.repeat(3, 1, 1, 1, 1))
     torch.testing.assert_close(once, each, rtol=0, atol=1e-12)
     # Behind a neuron that fires first the steps differ
     assert batches == [6 if fire == 'first' else 2, 6]
+    behind = pool == 'after_neuron' or (fire, pool) == ('first', 'before_conv')
+    assert not pool or pooled_batches == [6 if behind else 2, 6]
 
 
 def test_a_unit_takes_groups_padding_stride_and_bias():

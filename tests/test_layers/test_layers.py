@@ -147,6 +147,7 @@ STEMS = {
     'cifar': dict(type='PEDSStem', channels=[4, 8], pools=[0, 0], shortcut_from=1),
     'events': dict(type='PEDSStem', channels=[2, 4, 6, 8], pools=[0, 1, 1, 1], shortcut_from=2),
     'sps': dict(type='SPS', channels=[2, 4, 6, 8], pools=[0, 0, 1, 1]),
+    'cml': dict(type='SPS', channels=[2, 4, 6, 8], pools=[0, 0, 1, 1], pool='before_neuron'),
 }
 
 

@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmqkformer.models import ARCHITECTURES
+from mmqkformer.models.archs import expand_arch
 
 PLAIN = dict(type='ConvEmbed', units=[dict(pool='before_neuron')])
 MEMBRANE = dict(type='ConvEmbed', units=[dict(stride=2, fire='none')])
@@ -127,6 +128,13 @@ def test_steps_behind_a_stage_without_neurons_are_still_one():
     )
     model(images(2, 3, 16, 16))
     assert calls == [2]
+
+
+@pytest.mark.parametrize('size', [name for name in ARCHITECTURES if name.startswith('cml-')])
+def test_cml_moves_the_pools_and_nothing_else(size):
+    base = str(expand_arch(size.removeprefix('cml-')))
+    assert 'after_neuron' in base
+    assert str(expand_arch(size)) == base.replace('after_neuron', 'before_neuron')
 
 
 @pytest.mark.parametrize('name', ARCHITECTURES)
