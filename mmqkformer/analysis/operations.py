@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ..layers.quant import quantised_layers
 from ..neurons import SpikingNeuron
 
 
@@ -138,6 +139,9 @@ def count_operations(model: nn.Module, shape: tuple[int, ...]) -> Operations:
         forward = _Forward(model)
         tensors = {name: _random_like(p) for name, p in forward.named_parameters()}
         tensors |= {name: buffer.clone() for name, buffer in forward.named_buffers()}
+        for name, layer in quantised_layers(forward).items():
+            # Of a size that leaves weights between the bounds, and no whole numbers
+            tensors[f'{name}.alpha'] = layer.steps_of(tensors[f'{name}.weight'])
         device = next((p.device for p in model.parameters()), None)
         # Frames of events are counts
         draw = torch.randn if len(shape) == 3 else partial(torch.randint, 9, dtype=torch.float32)

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from ..layers.quant import dequantise
 from ..neurons import SpikingNeuron
 
 
@@ -281,4 +282,7 @@ def expand_to_binary(model: nn.Module) -> BinaryExpansion:
     Returns:
         BinaryExpansion: The network, in eval mode, to be called as the model is.
     """
-    return BinaryExpansion(copy.deepcopy(model).eval())
+    model = copy.deepcopy(model).eval()
+    # Quantisation is not affine, and its result is what the layers compute with
+    dequantise(model)
+    return BinaryExpansion(model)

@@ -1,6 +1,7 @@
 """Checkpoints from outside: read without running anything of theirs, checked before they load."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.request import url2pathname
 
@@ -10,6 +11,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
+from ..layers.quant import optional_steps
 from ..models.weights import weight_fault
 from .download import download
 
@@ -143,7 +145,8 @@ def check_checkpoint(model: nn.Module, address: str | Path, partial: bool = Fals
     """Check that a checkpoint holds exactly a model's weights, all finite.
 
     mmengine loads what fits and leaves the rest at its random values. Batch counts of
-    BatchNorm may be missing; nothing else may differ.
+    BatchNorm may be missing, and the steps of quantised weights where these are float ones; nothing
+    else may differ.
 
     Args:
         model (nn.Module): Model, possibly wrapped (data parallel, test-time augmentation).
@@ -169,31 +172,59 @@ def check_checkpoint(model: nn.Module, address: str | Path, partial: bool = Fals
             'on resuming; mmengine itself writes none'
         )
     source = weights_of(checkpoint, address)
-    target = unwrap(model).state_dict()
-    faults = {'missing': [], 'unexpected': [], 'of another shape': [], 'unusable': []}
-    fits_in_part = False
-    for key in sorted(target.keys() | source.keys()):
-        value, own = source.get(key), target.get(key)
-        counts_batches = key.endswith('num_batches_tracked')
-        if key not in target:
-            faults['unexpected'] += [key] if isinstance(value, torch.Tensor) else []
-        elif key not in source:
-            faults['missing'] += [] if counts_batches else [key]
-        elif fault := weight_fault(value, own.dtype):
-            faults['unusable'].append(f'{key} {fault}')
-        elif value.shape != own.shape:
-            shapes = f'{tuple(value.shape)} instead of {tuple(own.shape)}'
-            faults['of another shape'].append(f'{key} {shapes}')
-        else:
-            fits_in_part = fits_in_part or not counts_batches
-    tolerated = partial and fits_in_part and not faults['unusable']
-    if any(faults.values()) and not tolerated:
-        lines = [f'\n  {len(v)} {kind}: {shorten(v)}' for kind, v in faults.items() if v]
+    model = unwrap(model)
+    faults = misfits(model, source)
+    # Batch counts alone are no weights
+    wrong = {key for keys in faults.values() for key in keys}
+    fitting = (model.state_dict().keys() & source.keys()) - wrong
+    fits_in_part = any(not key.endswith('num_batches_tracked') for key in fitting)
+    tolerated = partial and fits_in_part and 'unusable' not in faults
+    if faults and not tolerated:
         raise ValueError(
             f'checkpoint {str(address)!r} does not fit the model of the config; keys'
-            + ''.join(lines)
+            + listed(faults)
         )
     return checkpoint
+
+
+def misfits(model: nn.Module, weights: Mapping[str, object]) -> dict[str, dict[str, str]]:
+    """What keeps weights from being exactly a model's.
+
+    Args:
+        model (nn.Module): The model.
+        weights (Mapping[str, object]): Name to what should be a tensor. Batch counts, and the
+            steps of quantised weights where these are float ones, may be missing.
+
+    Returns:
+        dict[str, dict[str, str]]: By kind of fault, names and what is wrong with them, where the
+        kind does not say it; empty if all fit.
+    """
+    own = model.state_dict()
+    optional = optional_steps(model, weights)
+    faults: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for key in sorted(own.keys() | weights.keys()):
+        value = weights.get(key)
+        if key not in own:
+            if isinstance(value, torch.Tensor):
+                faults['unexpected'][key] = ''
+        elif key not in weights:
+            if not key.endswith('num_batches_tracked') and key not in optional:
+                faults['missing'][key] = ''
+        elif fault := weight_fault(value, own[key].dtype):
+            faults['unusable'][key] = fault
+        elif value.shape != own[key].shape:
+            shapes = f'{tuple(value.shape)} instead of {tuple(own[key].shape)}'
+            faults['of another shape'][key] = shapes
+    return dict(faults)
+
+
+def listed(faults: Mapping[str, Mapping[str, str]]) -> str:
+    """A line for each kind of :func:`misfits`, with the first few names."""
+    lines = []
+    for kind, found in faults.items():
+        texts = [f'{key} {what}'.rstrip() for key, what in found.items()]
+        lines.append(f'\n  {len(found)} {kind}: {shorten(texts)}')
+    return ''.join(lines)
 
 
 def check_weights(checkpoint: dict, address: str | Path) -> None:

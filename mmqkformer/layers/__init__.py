@@ -13,11 +13,13 @@ from .conv import SpikingConv
 from .embed import ConvEmbed
 from .memory import checkpointed
 from .presets import PEDS, SPS, PEDSStem
+from .quant import LSQ
 from .rep_conv import RepConv, SpikingRepConv
 from .residual import DropPath, SpikingBlock
 from .time import mean_over_time, merge_time, split_time
 
 __all__ = [
+    'LSQ',
     'PEDS',
     'SPS',
     'AttentionMap',

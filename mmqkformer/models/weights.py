@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ..layers.quant import optional_steps
+
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 
@@ -66,11 +68,13 @@ def refuse_misfit(
         prefix (str): The module's prefix in it.
         name (str): Name of the module in the error.
         hint (str): What may be wrong, or a way out.
-        optional (tuple[str, ...]): Beginnings of names that may be missing, besides batch counts.
+        optional (tuple[str, ...]): Beginnings of names that may be missing, besides batch counts
+            and, of float weights, the steps of quantised ones.
 
     Raises:
         RuntimeError: Weights are missing or unusable; the message names some.
     """
+    optional = (*optional, *optional_steps(module, state_dict, prefix))
     faults = []
     for key, own in module.state_dict().items():
         if prefix + key not in state_dict:

@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import Tensor
 
+from ...layers.quant import quantised_layers
 from ..checkpoints import shorten, unwrap, weights_of
 
 
@@ -36,11 +37,19 @@ class PartialLoadHook(Hook):
             for key in own
             if not key.startswith('backbone.') and (key not in fitting or _layer(key) in layers)
         ]
+        # These are made of the weights that are loaded
+        steps = {
+            f'{layer}.{key}'
+            for layer in quantised_layers(unwrap(runner.model))
+            for key in ('alpha', 'init_state')
+        }
         state_dict = checkpoint.get('state_dict', checkpoint)
         for key in new:
             state_dict.pop(f'module.{key}', None)
-            state_dict[key] = own[key]
-        told = [key for key in new if not key.endswith('num_batches_tracked')]
+            state_dict.pop(key, None)
+            if key not in steps:
+                state_dict[key] = own[key]
+        told = [key for key in new if not key.endswith('num_batches_tracked') and key not in steps]
         if told:
             runner.logger.warning(
                 f'load_from={runner._load_from!r}: {len(told)} weights of the model are missing '

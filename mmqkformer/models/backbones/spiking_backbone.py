@@ -15,6 +15,7 @@ from ...layers.residual import check_residual
 from ...neurons import SpikingNeuron
 from ..archs import expand_arch
 from ..archs.registry import MAX_DEPTH
+from ..quantised import QuantisedPart
 from ..spikes import mark_spikes
 from .loading import GuardedWeights
 from .training import StageTraining
@@ -49,7 +50,7 @@ class SpikingStage(BaseModule):
 
 
 @MODELS.register_module()
-class SpikingBackbone(GuardedWeights, StageTraining):
+class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
     """A spiking network for images and events: stages of an embedding and residual blocks.
 
     Static images ``[B, C, H, W]`` are shown for ``time_steps`` steps; event frames
@@ -87,6 +88,8 @@ class SpikingBackbone(GuardedWeights, StageTraining):
         norm_eval (bool): Whether norms stay in eval mode in training. Defaults to False.
         with_cp (bool | Sequence[bool]): Activation checkpointing, for all stages or for each.
             Defaults to False.
+        quant (dict | None): Quantisation of all weights, ``dict(type='LSQ', bits=4)``. Defaults to
+            None: float weights.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None: PyTorch's, as in
             the release.
 
@@ -114,6 +117,7 @@ class SpikingBackbone(GuardedWeights, StageTraining):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool | Sequence[bool] = False,
+        quant: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -162,6 +166,7 @@ class SpikingBackbone(GuardedWeights, StageTraining):
                 if out != 'stream' and self.stages[i].stream == 'membrane'
             }
         )
+        self.quantise(quant, self, 'backbone')
         self.set_frozen(frozen_stages, norm_eval)
 
     @property

@@ -14,12 +14,13 @@ from ...checks import check_bool, check_int, check_list, check_number, check_str
 from ...layers.conv import MAX_CHANNELS, MAX_WEIGHTS
 from ...layers.time import mean_over_time, wide_dtype
 from ...neurons import SpikingNeuron
+from ..quantised import QuantisedPart
 from ..spikes import plain_tensor
 from ..weights import refuse_misfit
 
 
 @MODELS.register_module()
-class SpikingClsHead(ClsHead):
+class SpikingClsHead(QuantisedPart, ClsHead):
     """Mean over tokens [- neuron], linear layer, mean over time (paper, Eq. 15).
 
     Takes rates ``[B, C, H, W]`` (or, behind a pooling neck, ``[B, C]``), or spikes or a stream
@@ -44,6 +45,8 @@ class SpikingClsHead(ClsHead):
         topk (int | Sequence[int]): Which accuracies, each of at most ``num_classes``. Defaults to
             ``(1,)``.
         loss (dict | None): Config of the loss. Defaults to None, mmpretrain's cross-entropy.
+        quant (dict | None): Quantisation of the linear layer, ``dict(type='LSQ', bits=4)``.
+            Defaults to None: float weights.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None, a truncated normal
             of std 0.02.
 
@@ -64,6 +67,7 @@ class SpikingClsHead(ClsHead):
         cal_acc: bool = True,
         topk: int | Sequence[int] = (1,),
         loss: dict | None = None,
+        quant: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if init_cfg is None:
@@ -104,6 +108,7 @@ class SpikingClsHead(ClsHead):
         if neuron is not None:
             self.neuron = build_part('neuron', neuron, SpikingNeuron)
         self.fc = nn.Linear(in_channels, num_classes, bias=bias)
+        self.quantise(quant, self.fc, 'head.fc')
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Token means of the last stage, or the spikes on them: ``[B, C]`` or ``[T, B, C]``."""

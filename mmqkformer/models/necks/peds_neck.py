@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -10,11 +9,12 @@ from ...build import config_errors
 from ...checks import check_int, check_list
 from ...layers import PEDS, mean_over_time
 from ...layers.conv import MAX_CHANNELS, check_defaults
+from ..quantised import QuantisedPart
 from ..spikes import plain_tensor
 
 
 @MODELS.register_module()
-class PEDSNeck(BaseModule):
+class PEDSNeck(QuantisedPart):
     """Continues a backbone's pyramid with more PEDS stages and returns all levels as rates.
 
     Takes spikes ``[T, B, C_i, H_i, W_i]`` and returns rates ``[B, C_i, H_i, W_i]``.
@@ -25,6 +25,8 @@ class PEDSNeck(BaseModule):
         neuron (dict): Neuron config. Defaults to ``dict(type='LIFNeuron', tau=2.0)``.
         norm_cfg (dict): Norm config. Defaults to ``dict(type='BN')``.
         pool (str): See :class:`~mmqkformer.layers.PEDS`. Defaults to ``first``.
+        quant (dict | None): Quantisation of all weights, ``dict(type='LSQ', bits=4)``. Defaults to
+            None: float weights.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
 
     Raises:
@@ -39,6 +41,7 @@ class PEDSNeck(BaseModule):
         neuron: dict | None = None,
         norm_cfg: dict | None = None,
         pool: str = 'first',
+        quant: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -57,6 +60,7 @@ class PEDSNeck(BaseModule):
             PEDS(before, width, neuron, norm_cfg, pool=pool)
             for before, width in zip(self.out_channels[len(in_channels) - 1 :], widths)
         )
+        self.quantise(quant, self, 'neck')
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Runs the neck.
