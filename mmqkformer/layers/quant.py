@@ -24,12 +24,16 @@ def quantise(weight: Tensor, step: Tensor, bits: int) -> Tensor:
     Returns:
         Tensor: Multiples of the steps, shape and type of ``weight``.
     """
-    return _Quantisation.apply(weight, step, bits)
+    wide = wide_dtype(weight)
+    # Types change out here: behind a `.to` that changes nothing, as the last of an autograd
+    # function, compiled graphs lose the gradient
+    return _Quantisation.apply(weight.to(wide), step.to(wide), bits).to(weight.dtype)
 
 
 def codes(weight: Tensor, step: Tensor, bits: int) -> Tensor:
     """The whole numbers ``round(clamp(weight / step))``, int8 of the shape of ``weight``."""
-    return _scaled(weight, step).clamp(*_bounds(bits)).round().to(torch.int8)
+    wide = wide_dtype(weight)
+    return _rounded(weight.to(wide), step.to(wide), bits).to(torch.int8)
 
 
 def values(codes: Tensor, step: Tensor) -> Tensor:
@@ -47,31 +51,28 @@ def _by_channel(step: Tensor, weight: Tensor) -> Tensor:
     return step.reshape(-1, *[1] * (weight.dim() - 1))
 
 
-def _scaled(weight: Tensor, step: Tensor) -> Tensor:
-    wide = wide_dtype(weight)
-    return weight.to(wide) / _by_channel(step.to(wide), weight)
+def _rounded(weight: Tensor, step: Tensor, bits: int) -> Tensor:
+    return (weight / _by_channel(step, weight)).clamp(*_bounds(bits)).round()
 
 
 class _Quantisation(torch.autograd.Function):
-    """Keeps weight and step for the backward pass, and nothing of their size besides."""
+    """Keeps weight and step for the backward pass, and nothing else of their size."""
 
     @staticmethod
     def forward(ctx, weight: Tensor, step: Tensor, bits: int) -> Tensor:
         ctx.save_for_backward(weight, step)
         ctx.bits = bits
-        rounded = _scaled(weight, step).clamp(*_bounds(bits)).round()
-        return (rounded * _by_channel(step.to(rounded.dtype), weight)).to(weight.dtype)
+        return _rounded(weight, step, bits) * _by_channel(step, weight)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         weight, step = ctx.saved_tensors
         low, high = _bounds(ctx.bits)
-        scaled = _scaled(weight, step)
+        scaled = weight / _by_channel(step, weight)
         inside = (scaled >= low) & (scaled <= high)
-        error = scaled.clamp(low, high).round() - scaled * inside
-        slope = (grad.to(error.dtype) * error).flatten(1).sum(1)
-        grad_step = slope * (weight.numel() * high) ** -0.5
-        return grad * inside, grad_step.to(step.dtype), None
+        slope = scaled.clamp(low, high).round() - scaled * inside
+        scale = (weight.numel() * high) ** -0.5
+        return grad * inside, (grad * slope).flatten(1).sum(1) * scale, None
 
 
 class QuantisedLayer(nn.Module):

@@ -156,7 +156,7 @@ def test_a_layer_computes_with_multiples_of_its_steps(layer, shape):
     assert torch.equal(layer(x), plain(x))
     levels = layer.quantised_weight() / layer.alpha[0]
     torch.testing.assert_close(levels, levels.round())
-    assert levels.unique().numel() > 8
+    assert levels.round().unique().numel() > 4
     assert 'bits=4' in repr(layer)
 
 
@@ -203,7 +203,7 @@ def test_what_cannot_be_quantised_is_named(module, message):
 def test_a_second_time_is_refused():
     layer = nn.Linear(2, 2)
     LSQ()(layer, 'fc')
-    with pytest.raises(ValueError, match='^fc is a QuantisedLinear'):
+    with pytest.raises(ValueError, match=r'^fc is a QuantisedLinear'):
         LSQ()(layer, 'fc')
 
 
@@ -368,7 +368,7 @@ def losses_and_gradients(model, run=None):
     model.train().zero_grad()
     samples = [DataSample().set_gt_label(label) for label in (0, 3, 4)]
     x = images(dtype=next(model.parameters()).dtype)
-    losses = (run or model)(x, samples, mode='loss')
+    losses = (model if run is None else run)(x, samples, mode='loss')
     sum(losses.values()).backward()
     return [*losses.values(), *(p.grad.clone() for p in model.parameters()), *model.buffers()]
 
@@ -386,15 +386,16 @@ def test_copies_and_averages_compute_the_same():
     model.eval()
     for other in (copied, averaged[0].module, averaged[1].module):
         assert torch.equal(other.eval()(x), model(x))
+    for average in averaged:
+        average.update_parameters(model)
     before = [p.detach().clone() for p in model.parameters()]
     trained_steps(model)
     for average in averaged:
         average.update_parameters(model)
     for average in averaged:
-        average.update_parameters(model)
-    for old, new, mean in zip(before, model.parameters(), averaged[1].module.parameters()):
-        torch.testing.assert_close(mean, (old + new) / 2 if mean.dim() == 1 else new)
-    for layer in quantised_layers(averaged[1]).values():
+        for old, new, mean in zip(before, model.parameters(), average.module.parameters()):
+            torch.testing.assert_close(mean, (old + new) / 2)
+    for layer in quantised_layers(averaged[1]).values():  # of their own weights and steps
         levels = layer.quantised_weight() / layer.alpha.reshape(-1, *[1] * (layer.weight.dim() - 1))
         torch.testing.assert_close(levels, levels.round())
     losses_and_gradients(copied)
@@ -406,7 +407,7 @@ def test_checkpointing_changes_nothing():
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_arithmetic_is_float32_under_autocast_and_in_half_precision(dtype):
-    model = trained_steps(classifier())
+    model = trained_steps(awake()).float()
     layers = quantised_layers(model)
     expected = {name: layer.quantised_weight() for name, layer in layers.items()}
     with torch.autocast('cpu', dtype=dtype):
