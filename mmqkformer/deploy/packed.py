@@ -85,17 +85,14 @@ def load_packed(model: nn.Module, file: str | Path) -> None:
     except ValueError as error:
         raise ValueError(f'{str(file)!r} does not fit the model: {error}') from error
     for name in layers:
-        tensors[name] = values(tensors[name], tensors[_step_of(name)])
+        alpha = tensors[name.removesuffix('weight') + 'alpha']
+        tensors[name] = values(tensors[name], alpha)
     # Batch counts may be missing
     model.load_state_dict(tensors, strict=False)
 
 
 def _layers_by_weight(model: nn.Module) -> dict[str, QuantisedLayer]:
     return {f'{name}.weight'.lstrip('.'): layer for name, layer in quantised_layers(model).items()}
-
-
-def _step_of(weight: str) -> str:
-    return f'{weight.removesuffix("weight")}alpha'
 
 
 def _description(layers: Mapping[str, QuantisedLayer]) -> dict[str, dict]:
@@ -120,13 +117,12 @@ def _faults_of_steps(
     tensors: Mapping[str, Tensor], layers: Mapping[str, QuantisedLayer]
 ) -> dict[str, dict[str, str]]:
     """In the form of :func:`misfits`: that one takes float weights, which need no steps."""
-    steps = {_step_of(name): tensors.get(_step_of(name)) for name in layers}
-    faults = {
-        'missing': {name: '' for name, step in steps.items() if step is None},
-        'not positive': {
-            name: '' for name, step in steps.items() if step is not None and not (step > 0).all()
-        },
-    }
+    names = [
+        weight.removesuffix('weight') + key for weight in layers for key in ('alpha', 'init_state')
+    ]
+    missing = {name: '' for name in names if name not in tensors}
+    wrong = {n: '' for n in names if n in tensors and not (tensors[n] > 0).all()}
+    faults = {'missing': missing, 'not positive': wrong}
     return {kind: found for kind, found in faults.items() if found}
 
 

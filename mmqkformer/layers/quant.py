@@ -79,19 +79,21 @@ class QuantisedLayer(nn.Module):
     """A layer whose forward pass takes its weight quantised; :class:`LSQ` makes them.
 
     Beside ``weight`` (float, which is trained) its state has ``alpha`` ``[out]``, the steps, and
-    ``init_state`` ``[1]``: 0 as built, while an initialisation of the weights still changes the
-    steps, and 1 once they are initialised or loaded. Float weights, of a state dict without
-    ``alpha``, give the steps anew; one with ``alpha`` is loaded as it is.
+    ``init_state`` ``[1]``: 1, as the steps have been taken from the weights. A state dict without
+    ``alpha``, of float weights, or with an ``init_state`` of 0 gives the steps anew; any other is
+    loaded as it is.
     """
 
     bits: int
+    # Until they are loaded, the steps follow an initialisation of the weights
+    as_built: bool
 
     def quantise_as(self, bits: int) -> None:
         """Adds what the class needs to a float layer that has just become one."""
-        self.bits = bits
+        self.bits, self.as_built = bits, True
         steps = self.steps_of(self.weight)
         self.alpha = nn.Parameter(steps, requires_grad=self.weight.requires_grad)
-        self.register_buffer('init_state', torch.zeros(1, device=self.weight.device))
+        self.register_buffer('init_state', torch.ones(1, device=self.weight.device))
 
     def quantised_weight(self) -> Tensor:
         """The weight that the layer computes with."""
@@ -99,13 +101,14 @@ class QuantisedLayer(nn.Module):
 
     def initialise_steps(self) -> None:
         """Takes the steps from the weights, unless they are initialised or loaded already."""
-        if not self.init_state.is_meta and not self.init_state:
+        if self.as_built:
             self._follow_weights()
 
     @torch.no_grad()
     def _follow_weights(self) -> None:
         self.alpha.copy_(self.steps_of(self.weight))
         self.init_state.fill_(1)
+        self.as_built = False
 
     @torch.no_grad()
     def steps_of(self, weight: Tensor) -> Tensor:
@@ -123,14 +126,14 @@ class QuantisedLayer(nn.Module):
         missing_keys: list[str],
         *args,
     ) -> None:
-        names = {f'{prefix}alpha', f'{prefix}init_state'}
+        alpha, flag = f'{prefix}alpha', f'{prefix}init_state'
         missing: list[str] = []
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, *args)
-        if f'{prefix}alpha' in state_dict:
-            self.init_state.fill_(1)
+        if alpha in state_dict and self.init_state:
+            self.as_built = False
         elif f'{prefix}weight' in state_dict:
             self._follow_weights()
-            missing = [name for name in missing if name not in names]
+            missing = [name for name in missing if name not in (alpha, flag)]
         missing_keys.extend(missing)
 
     def extra_repr(self) -> str:
@@ -311,4 +314,4 @@ def dequantise(module: nn.Module) -> None:
     for layer in quantised_layers(module).values():
         layer.weight.copy_(layer.quantised_weight())
         layer.__class__ = _FLOAT[type(layer)]
-        del layer.alpha, layer.init_state, layer.bits
+        del layer.alpha, layer.init_state, layer.bits, layer.as_built

@@ -22,7 +22,7 @@ from mmengine.registry import DATASETS, MODELS, TRANSFORMS
 from mmengine.runner import Runner
 from torch import nn
 
-import mmqkformer  # noqa: F401
+from mmqkformer.layers import LSQ
 
 
 @TRANSFORMS.register_module()
@@ -42,12 +42,13 @@ class FiftySamples(BaseDataset):
 
 @MODELS.register_module()
 class Perceptron(BaseModel):
-    """Batch norm, dropout, drop path and mixup."""
+    """Batch norm, dropout, drop path, mixup and weights of four bits."""
 
     def __init__(self):
         super().__init__()
         self.branch = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.2))
         self.head = nn.Linear(4, 3)
+        LSQ()(self, 'perceptron')
 
     def forward(self, inputs, label, mode='tensor'):
         mix = np.random.beta(0.5, 0.5)

@@ -134,7 +134,7 @@ def test_every_layer_is_swapped_and_names_stay():
         expected = 2 * layer.weight.abs().mean() / 7**0.5
         assert own[f'{name}.alpha'].shape == (layer.weight.size(0),)
         torch.testing.assert_close(layer.alpha, expected.repeat(len(layer.alpha)))
-        assert own[f'{name}.init_state'].tolist() == [0.0]
+        assert own[f'{name}.init_state'].tolist() == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -285,10 +285,16 @@ def test_steps_are_loaded_as_they_are(tmp_path):
     # As mmengine's runner does with any model that it is given
     loaded.backbone.init_weights()
     for name, value in saved.backbone.state_dict().items():
-        # As built, the flag is 0; loaded, it is 1
         assert torch.equal(loaded.backbone.state_dict()[name], value), name
     x = images(dtype=torch.float32)
     assert torch.equal(loaded.eval()(x), saved.eval()(x))
+    # Steps that a training has not begun to use, in other people's files
+    state_dict = {k: v.clone() for k, v in saved.state_dict().items()}
+    state_dict['head.fc.init_state'].zero_()
+    loaded.load_state_dict(state_dict)
+    expected = 2 * loaded.head.fc.weight.abs().mean() / 7**0.5
+    torch.testing.assert_close(loaded.head.fc.alpha, expected.repeat(5))
+    assert loaded.head.fc.init_state == 1
     torch.save(dict(state_dict=saved.state_dict()), tmp_path / 'saved.pth')
     cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'saved.pth'), prefix='backbone.')
     pretrained = classifier(init_cfg=cfg)

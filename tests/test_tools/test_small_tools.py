@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmqkformer.analysis import count_operations
+from mmqkformer.deploy import load_packed
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 VIS_SCHEDULER = runpy.run_path(str(TOOLS / 'visualization' / 'vis_scheduler.py'))
@@ -151,3 +153,30 @@ def test_a_batch_of_none_is_refused(trained, run_tool, capsys):
     with pytest.raises(SystemExit):
         run_tool('benchmark/batch_of_one.py', trained[0], '--batch', 0)
     assert 'argument --batch: 0: expected an integer of at least 1' in capsys.readouterr().err
+
+
+def test_a_trained_quantised_model_is_packed(make_config, run_tool, tmp_path, capsys):
+    quant = "quant=dict(type='LSQ'),"
+    config = make_config(
+        ("type='QKFormer',", f"type='QKFormer', {quant}"),
+        ("type='SpikingClsHead',", f"type='SpikingClsHead', {quant}"),
+    )
+    run_tool('train.py', config)
+    checkpoint = config.parent / 'work_dir' / 'epoch_2.pth'
+    run_tool('model_converters/pack_weights.py', config, checkpoint, tmp_path / 'x.safetensors')
+    assert re.search(r'x\.safetensors: [\d,]+ bytes', capsys.readouterr().out)
+    cfg = Config.fromfile(config)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        trained, loaded = (MODELS.build(cfg.model).eval() for _ in range(2))
+    trained.load_state_dict(torch.load(checkpoint, weights_only=True)['state_dict'])
+    load_packed(loaded, tmp_path / 'x.safetensors')
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(loaded(images), trained(images))
+
+
+def test_packing_what_is_not_quantised_is_one_line(trained, run_tool, tmp_path):
+    config, work_dir = trained
+    for checkpoint in (work_dir / 'epoch_2.pth', tmp_path / 'nobody.pth'):
+        with pytest.raises(SystemExit, match=r'^error: .*(no quantised layer|no such file)'):
+            run_tool('model_converters/pack_weights.py', config, checkpoint, tmp_path / 'x')
+    assert list(tmp_path.iterdir()) == []
