@@ -44,6 +44,8 @@ ELSEWHERE = [
     r'backbone\.arch\.embed_dims(\[\d+])? backbone\.arch\.(depths|num_heads|mlp_ratios|attentions)',
     # A unit changes what the chain behind it and its shortcut see
     r'(.*\.embed)\.units\[\d+].* \1\.(units|shortcut).*',
+    # With another residual the neuron of a branch stands elsewhere, and has another name
+    r'(.*)\.residual \1\.(in|out)_neuron',
     # Numbers of the head that go together
     r'head\.(loss_on|mse_weight) head\.(mse_weight|mse_target)',
     r'head\.num_classes head\.topk.*',
@@ -213,7 +215,17 @@ def with_neck():
     return dict(model, backbone=backbone, neck=neck, head=head)
 
 
-GRAPHS = [*(lambda path=path: public(path) for path in PUBLIC), open_graph, tiny_arch, with_neck]
+def quantised():
+    model = with_neck()
+    for part in ('backbone', 'neck', 'head'):
+        model[part]['quant'] = dict(type='LSQ', bits=4)
+    return model
+
+
+GRAPHS = [
+    *(lambda path=path: public(path) for path in PUBLIC),
+    *(open_graph, tiny_arch, with_neck, quantised),
+]
 
 
 def places(node, path=()):
@@ -291,6 +303,9 @@ def check(seed):
         error = raised_by(lambda: run(built))
         # Only a pass can tell that neck or head ask for other features than the backbone has
         asks = r'head\.|neck\.|backbone\.out='
+        if 'quant' in model['backbone']:
+            # and a quantiser that all weights are initialised to 0
+            asks += r'|^backbone\..*\.alpha=0:'
         fits = isinstance(error, ValueError) and re.search(asks, str(error))
         assert error is None or fits, f'{done} runs into {error!r}'
         return 'built'
