@@ -46,6 +46,8 @@ ELSEWHERE = [
     r'(.*\.embed)\.units\[\d+].* \1\.(units|shortcut).*',
     # With another residual the neuron of a branch stands elsewhere, and has another name
     r'(.*)\.residual \1\.(in|out)_neuron',
+    # A threshold is above the reset
+    r'(.*)\.v_reset \1\.v_threshold',
     # Numbers of the head that go together
     r'head\.(loss_on|mse_weight) head\.(mse_weight|mse_target)',
     r'head\.num_classes head\.topk.*',
