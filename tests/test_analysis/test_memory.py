@@ -201,8 +201,9 @@ def qkformer(**keys):
         {'model.backbone.with_cp': True},
         {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.dtype': 'bfloat16'},
         {'model.backbone.neuron': dict(type='PLIFNeuron'), 'optim_wrapper.accumulative_counts': 4},
+        {'model.backbone.quant': dict(type='LSQ')},
     ],
-    ids=['plain', 'checkpointing', 'bfloat16', 'plif'],
+    ids=['plain', 'checkpointing', 'bfloat16', 'plif', 'lsq'],
 )
 def test_the_count_is_that_of_a_real_run_and_of_the_profiler(keys, monkeypatch):
     cfg = qkformer(**keys)
