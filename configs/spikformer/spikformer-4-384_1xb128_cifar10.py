@@ -1,6 +1,5 @@
-# Spikformer's own recipe: 300 epochs and 10 more. Its switch of mixup at epoch 200 has no effect
-# (../spikingformer/spikingformer-4-384_1xb64_cifar10.py says why): timm 0.5.4, which it pins, has the
-# same loader.
+# Spikformer's own recipe: 300 epochs and 10 more. Its switch of mixup at epoch 200 has no effect:
+# timm 0.5.4, which it pins, has the loader that spikingformer-4-384_1xb64_cifar10 tells of.
 _base_ = 'spikformer-4-384_1xb128_cifar100.py'
 
 model = dict(head=dict(num_classes=10))
