@@ -237,7 +237,7 @@ def test_compiles_to_the_same_function():
     [
         (dict(arch='hst-9-999'), r"arch='hst-9-999' is unknown: expected one of"),
         (dict(arch=dict(base='hst-0')), r"arch='hst-0' is unknown"),
-        (dict(arch=3), r"arch=3: expected a name, of \['hst'"),
+        (dict(arch=3), r"arch=3: expected a name, of \['.*'hst-10-384'"),
         (dict(arch=dict(TINY, embed_dims=64)), r'arch\.embed_dims=64: expected a list'),
         (dict(arch=dict(TINY, width=3)), r"arch has unknown keys \['width'\]"),
         (dict(arch=dict(depths=[1])), r"arch lacks \['embed_dims'"),
