@@ -10,15 +10,18 @@ from networks import awaken
 from zoo import classifier_configs
 
 from mmqkformer.analysis import compare_with_batch_of_one
+from mmqkformer.models.shrink import shrink_classifier
 from mmqkformer.neurons import BatchLeakingNeuron
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = classifier_configs()
 
 
-def build(path):
-    """The config's model, awake, and images or frames of an odd, non-square size."""
-    cfg = Config.fromfile(ROOT / path).model
+def build(path, width=None):
+    """The config's model, of a width or its own, awake, and images or frames of an odd size."""
+    cfg = Config.fromfile(ROOT / path).model.to_dict()
+    if width:
+        cfg = shrink_classifier(cfg, width)
     torch.manual_seed(0)
     model = MODELS.build(cfg).double()
     stride = model.backbone.strides[-1]
@@ -42,10 +45,11 @@ def one_of_each_model(paths):
     return sorted(models.values())
 
 
+@pytest.mark.parametrize('width', [128, pytest.param(None, marks=pytest.mark.slow, id='full')])
 @pytest.mark.parametrize('path', one_of_each_model(CONFIGS))
-def test_a_sample_does_not_depend_on_the_batch(path):
+def test_a_sample_does_not_depend_on_the_batch(path, width):
     """In float64: not one spike of any neuron, and the logits within 1e-12."""
-    model, images = build(path)
+    model, images = build(path, width)
     order = torch.tensor([2, 0, 3, 1])
     with torch.no_grad():
         together = model(images)
@@ -53,7 +57,7 @@ def test_a_sample_does_not_depend_on_the_batch(path):
     assert together.shape == (4, model.head.num_classes)
     assert (together[0] - together[1]).abs().max() > 1e-6
     difference = compare_with_batch_of_one(model, images)
-    assert difference.spikes > 1e5
+    assert difference.spikes > 1e4
     if any(isinstance(module, BatchLeakingNeuron) for module in model.modules()):
         # The release's behaviour, on request: the neighbours show
         assert difference.flips > 0
