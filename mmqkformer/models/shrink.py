@@ -1,4 +1,4 @@
-"""Small networks with the graph of large ones, for tests and demonstrations."""
+"""Small networks with the graph of large ones, for tests and trials."""
 
 from collections.abc import Mapping, Sequence
 
