@@ -1,5 +1,5 @@
-# Fine-tunes the weights trained with one time step (load_from) with four. Not the release's recipe
-# to the end: it also distils the labels of CAFormer-B36, which mmpretrain does not have.
+# Fine-tunes the weights trained with one time step (load_from) with four. The release's recipe is
+# that of the `t4-distilled` configs, which add a classifier and its teacher.
 _base_ = 'meta-spikeformer-15m-t1_8xb128_in1k.py'
 
 model = dict(backbone=dict(time_steps=4))

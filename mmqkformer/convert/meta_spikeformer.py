@@ -1,4 +1,4 @@
-"""Meta-SpikeFormer's release, models with one classifier."""
+"""Meta-SpikeFormer's release, with one classifier or with a second that was distilled."""
 
 from collections.abc import Mapping
 
@@ -55,6 +55,7 @@ register_family(
             (rf'{_BLOCK}\.mlp\.(fc[12])_(conv|bn)', 'backbone.{1}.blocks.{2}.mlp.{3}.{4}'),
             ('lif', 'head.neuron'),
             ('head', 'head.fc'),
+            ('head_kd', 'head.fc_distilled'),
         ],
         words={
             'downsample1_1': 'stages.0',

@@ -186,6 +186,8 @@ def _weights_of_the_model(family: Family, renamed: Mapping[str, Tensor]) -> dict
         with torch.device('meta'):
             backbone = MODELS.build(family.backbone(renamed))
             parts = {'backbone': backbone, 'head.fc': nn.Linear(backbone.channels[-1], classes)}
+            if 'head.fc_distilled.weight' in renamed:
+                parts['head.fc_distilled'] = parts['head.fc']
     except UnknownCheckpointError:
         raise
     except Exception as error:  # of any kind: what damaged shapes break is not foreseeable

@@ -1,7 +1,9 @@
-"""OpenMMLab components: backbones, necks, heads, data preprocessors."""
+"""OpenMMLab components: backbones, necks, heads, classifiers, data preprocessors."""
 
 from .archs import ARCHITECTURES
 from .backbones import QKFormer, SpikingBackbone
+from .classifiers import *  # noqa: F403
+from .classifiers import __all__ as _classifiers
 from .data_preprocessors import *  # noqa: F403
 from .data_preprocessors import __all__ as _data_preprocessors
 from .heads import *  # noqa: F403
@@ -13,6 +15,7 @@ __all__ = [
     'PEDSNeck',
     'QKFormer',
     'SpikingBackbone',
+    *_classifiers,
     *_data_preprocessors,
     *_heads,
 ]

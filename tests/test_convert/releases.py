@@ -60,6 +60,12 @@ def spikingformer_events_keys():
     return _events_keys('spikingformer-8-384_in1k.keys.json', 11)
 
 
+def meta_spikeformer_distilled_keys():
+    """Meta-SpikeFormer with a second classifier."""
+    keys = golden.released_keys('meta-spikeformer-15m_in1k.keys.json')
+    return keys | {f'head_kd.{leaf}': keys[f'head.{leaf}'] for leaf in ('weight', 'bias')}
+
+
 # Of each family its released forms: names and shapes, the model, and a golden case with neurons
 RELEASES = {
     'qkformer': {
@@ -140,6 +146,11 @@ RELEASES = {
             'meta-spikeformer-15m_in1k.keys.json',
             _model_of_config('meta_spikeformer/meta-spikeformer-15m-t1_8xb128_in1k.py'),
             'meta-spikeformer-15m_in1k_t1_64px_b1',
+        ),
+        'meta-spikeformer-15m-distilled_in1k': (
+            meta_spikeformer_distilled_keys,
+            _model_of_config('meta_spikeformer/meta-spikeformer-15m-t4-distilled_8xb24_in1k.py'),
+            None,
         ),
     },
 }

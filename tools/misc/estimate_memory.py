@@ -20,7 +20,7 @@ GIB = 2**30
 NOTE = """\
 Counted: every tensor that is alive at the peak. Not counted, and assumed to be no more than
 --margin: the CUDA context, workspaces inside of kernels (cuDNN, NCCL), what the allocator loses to
-rounding and fragmentation, and what a card of N GB has less than N GiB."""
+rounding and fragmentation, what a card of N GB has less than N GiB, and a teacher."""
 MEANINGS = dict(
     parameters='parameters',
     buffers='buffers (running statistics)',

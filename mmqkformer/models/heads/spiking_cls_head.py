@@ -40,6 +40,9 @@ class SpikingClsHead(QuantisedPart, ClsHead):
             of every time step. Defaults to ``mean``.
         mse_weight (float): Weight w of TET's regularising term, in [0, 1). Defaults to 0.0.
         mse_target (float): Logit that the term pulls to. Defaults to 1.0.
+        distill_weight (float | None): Weight of the loss against the labels of a teacher, in
+            (0, 1), for a :class:`DistilledClassifier`. A second linear layer ``fc_distilled``
+            learns them, and the mean of both layers' logits counts. Defaults to None: one layer.
         cal_acc (bool): Whether training logs the accuracies in percent of batches whose labels are
             classes; those of mixed labels have none. Defaults to True.
         topk (int | Sequence[int]): Which accuracies, each of at most ``num_classes``. Defaults to
@@ -64,6 +67,7 @@ class SpikingClsHead(QuantisedPart, ClsHead):
         loss_on: str = 'mean',
         mse_weight: float = 0.0,
         mse_target: float = 1.0,
+        distill_weight: float | None = None,
         cal_acc: bool = True,
         topk: int | Sequence[int] = (1,),
         loss: dict | None = None,
@@ -96,6 +100,12 @@ class SpikingClsHead(QuantisedPart, ClsHead):
             )
         if not mse_weight and mse_target != 1.0:
             raise ValueError(f'mse_target={mse_target!r}: expected none without mse_weight')
+        if distill_weight is not None:
+            check_number('distill_weight', distill_weight, above=0, below=1)
+            if loss_on == 'steps':
+                raise ValueError(
+                    f"distill_weight={distill_weight!r}: expected None with loss_on='steps'"
+                )
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.loss_on = loss_on
@@ -109,6 +119,11 @@ class SpikingClsHead(QuantisedPart, ClsHead):
             self.neuron = build_part('neuron', neuron, SpikingNeuron)
         self.fc = nn.Linear(in_channels, num_classes, bias=bias)
         self.quantise(quant, self.fc, 'head.fc')
+        self.distill_weight = distill_weight
+        self.fc_distilled = None
+        if distill_weight is not None:
+            self.fc_distilled = nn.Linear(in_channels, num_classes, bias=bias)
+            self.quantise(quant, self.fc_distilled, 'head.fc_distilled')
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Token means of the last stage, or the spikes on them: ``[B, C]`` or ``[T, B, C]``."""
@@ -131,8 +146,11 @@ class SpikingClsHead(QuantisedPart, ClsHead):
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Logits ``[B, num_classes]``, the mean over time."""
+        return self._classify(self._mean_pre_logits(feats))
+
+    def _mean_pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         x = self.pre_logits(feats)
-        return self._classify(mean_over_time(x) if x.dim() == 3 else x)
+        return mean_over_time(x) if x.dim() == 3 else x
 
     def forward_steps(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Logits of every time step, ``[T, B, num_classes]``; needs spikes or a stream.
@@ -149,11 +167,44 @@ class SpikingClsHead(QuantisedPart, ClsHead):
         return self._classify(x)
 
     def _classify(self, x: Tensor) -> Tensor:
-        return self.fc(x.to(self.fc.weight.dtype))
+        x = x.to(self.fc.weight.dtype)
+        if self.fc_distilled is None:
+            return self.fc(x)
+        return (self.fc(x) + self.fc_distilled(x)) / 2
 
-    def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **kwargs) -> dict:
-        """Losses by name; ``kwargs`` go to the loss module."""
-        if self.loss_on == 'mean':
+    def loss(
+        self,
+        feats: tuple[Tensor, ...],
+        data_samples: list[DataSample],
+        teacher_labels: Tensor | None = None,
+        **kwargs,
+    ) -> dict:
+        """Losses by name; ``kwargs`` go to the loss module.
+
+        Args:
+            feats (tuple[Tensor, ...]): Features of the backbone.
+            data_samples (list[DataSample]): Labels of the batch.
+            teacher_labels (Tensor | None): Classes ``[B]`` that a teacher gives, which a head with
+                ``distill_weight`` learns from too.
+
+        Raises:
+            ValueError: There is a teacher and no ``distill_weight``, or the other way round.
+        """
+        if (teacher_labels is None) != (self.fc_distilled is None):
+            raise ValueError(
+                f'head.distill_weight={self.distill_weight!r}: expected a DistilledClassifier, '
+                f'which has the teacher, with a weight, and another classifier without'
+            )
+        if self.fc_distilled is not None:
+            x = self._mean_pre_logits(feats).to(self.fc.weight.dtype)
+            own, distilled = self.fc(x), self.fc_distilled(x)
+            logits = (own + distilled) / 2
+            losses = self._get_loss(own, data_samples, **kwargs)
+            losses['loss'] = losses['loss'] * (1 - self.distill_weight)
+            losses['loss_distilled'] = (
+                F.cross_entropy(distilled, teacher_labels) * self.distill_weight
+            )
+        elif self.loss_on == 'mean':
             logits = self(feats)
             losses = self._get_loss(logits, data_samples, **kwargs)
         else:
@@ -187,6 +238,11 @@ class SpikingClsHead(QuantisedPart, ClsHead):
         Raises:
             RuntimeError: Weights are missing, of another shape or unusable; the message names some.
         """
+        if self.fc_distilled is None and f'{prefix}fc_distilled.weight' in state_dict:
+            raise RuntimeError(
+                'head.distill_weight=None: the checkpoint has a distilled classifier, whose logits '
+                'would be lost; expected the config of a DistilledClassifier'
+            )
         refuse_misfit(
             self,
             state_dict,
