@@ -54,7 +54,9 @@ RECIPES = {
         optimizer='Lamb', decay=0.06, epochs=(10, 200), batch=16, rates=(1e-5, 3e-4, 2e-5)
     ),
     r'meta_spikeformer/.*-t1_': dict(_META, epochs=(10, 200), batch=1024, rates=(0, 2.4e-3, 1e-6)),
-    r'meta_spikeformer/.*-t4(-distilled)?_': dict(_META, epochs=(5, 50), batch=192, rates=(0, 1.5e-5, 1e-6)),
+    r'meta_spikeformer/.*-t4(-distilled)?_': dict(
+        _META, epochs=(5, 50), batch=192, rates=(0, 1.5e-5, 1e-6)
+    ),
 }
 
 
