@@ -2,6 +2,7 @@
 
 from .attention import (
     AttentionMap,
+    PointwiseRepConvSelfAttention,
     QKChannelAttention,
     QKTokenAttention,
     RepConvSelfAttention,
@@ -14,7 +15,7 @@ from .embed import ConvEmbed
 from .memory import checkpointed
 from .presets import PEDS, SPS, PEDSStem
 from .quant import LSQ
-from .rep_conv import RepConv, SpikingRepConv
+from .rep_conv import PointwiseRepConv, RepConv, SpikingRepConv
 from .residual import DropPath, SpikingBlock
 from .time import mean_over_time, merge_time, split_time
 
@@ -27,6 +28,8 @@ __all__ = [
     'ConvEmbed',
     'DropPath',
     'PEDSStem',
+    'PointwiseRepConv',
+    'PointwiseRepConvSelfAttention',
     'QKChannelAttention',
     'QKTokenAttention',
     'RepConv',

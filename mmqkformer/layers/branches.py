@@ -4,7 +4,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..checks import check_int, check_number
+from ..checks import check_bool, check_int, check_number
 from .conv import MAX_HIDDEN, MAX_KERNEL, SpikingConv
 from .time import merge_time, split_time
 
@@ -64,12 +64,13 @@ class SpikingMLP(BaseModule):
 
 @MODELS.register_module()
 class ConvBranch(BaseModule):
-    """``SN(BN(conv))`` to ``ratio`` times the channels, then ``BN(conv)`` back; dense, no biases.
+    """``SN(BN(conv))`` to ``ratio`` times the channels, then ``BN(conv)`` back; both dense.
 
     Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
 
     The second half of Meta-SpikeFormer's convolution block (arXiv 2404.03663), ``ChannelConv``
-    there.
+    there. Without the neuron between the two, ``fire=False``, it is linear: one convolution once
+    folded.
 
     Args:
         embed_dims (int): Channels C.
@@ -77,6 +78,8 @@ class ConvBranch(BaseModule):
         norm_cfg (dict): Config of the norms.
         ratio (float): Hidden channels over C. Defaults to 4.0.
         kernel_size (int): Of both convolutions, odd. Defaults to 3.
+        bias (bool): Whether they have biases. Defaults to False.
+        fire (bool): Whether a neuron stands between them. Defaults to True.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
 
     Raises:
@@ -90,13 +93,17 @@ class ConvBranch(BaseModule):
         norm_cfg: dict,
         ratio: float = 4.0,
         kernel_size: int = 3,
+        bias: bool = False,
+        fire: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         hidden = _hidden_channels(embed_dims, ratio)
         _check_odd(kernel_size)
-        self.conv1 = SpikingConv(embed_dims, hidden, kernel_size, neuron=neuron, norm_cfg=norm_cfg)
-        self.conv2 = SpikingConv(hidden, embed_dims, kernel_size, norm_cfg=norm_cfg)
+        args = dict(bias=check_bool('bias', bias), norm_cfg=norm_cfg)
+        inner = neuron if check_bool('fire', fire) else None
+        self.conv1 = SpikingConv(embed_dims, hidden, kernel_size, neuron=inner, **args)
+        self.conv2 = SpikingConv(hidden, embed_dims, kernel_size, **args)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
@@ -110,7 +117,8 @@ class SepConv(BaseModule):
     Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
 
     The token mixer of Meta-SpikeFormer's convolution block (arXiv 2404.03663). Neither norm nor
-    neuron stands between the depthwise convolution and the last.
+    neuron stands between the depthwise convolution and the last; with ``fire=True`` both do, as in
+    E-SpikeFormer (arXiv 2411.16061): ``BN(conv1x1(SN(BN(depthwise(SN(BN(conv1x1)))))))``.
 
     Args:
         embed_dims (int): Channels C.
@@ -118,6 +126,7 @@ class SepConv(BaseModule):
         norm_cfg (dict): Config of the norms.
         ratio (float): Hidden channels over C. Defaults to 2.0.
         kernel_size (int): Of the depthwise convolution, odd. Defaults to 7.
+        fire (bool): Whether the depthwise convolution has a norm and a neuron. Defaults to False.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
 
     Raises:
@@ -131,18 +140,27 @@ class SepConv(BaseModule):
         norm_cfg: dict,
         ratio: float = 2.0,
         kernel_size: int = 7,
+        fire: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         hidden = _hidden_channels(embed_dims, ratio)
         padding = _check_odd(kernel_size) // 2
         self.expand = SpikingConv(embed_dims, hidden, 1, neuron=neuron, norm_cfg=norm_cfg)
-        self.depthwise = nn.Conv2d(
-            hidden, hidden, kernel_size, padding=padding, groups=hidden, bias=False
+        self.fire = check_bool('fire', fire)
+        self.depthwise = (
+            SpikingConv(
+                hidden, hidden, kernel_size, groups=hidden, neuron=neuron, norm_cfg=norm_cfg
+            )
+            if fire
+            else nn.Conv2d(hidden, hidden, kernel_size, padding=padding, groups=hidden, bias=False)
         )
         self.reduce = SpikingConv(hidden, embed_dims, 1, norm_cfg=norm_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
-        y = self.depthwise(merge_time(self.expand(x)))
+        y = self.expand(x)
+        if self.fire:
+            return self.reduce(self.depthwise(y))
+        y = self.depthwise(merge_time(y))
         return self.reduce(split_time(y, x.size(0)))

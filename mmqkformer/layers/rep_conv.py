@@ -73,21 +73,51 @@ class RepConv(nn.Module):
         return self.norm(self.pointwise(self.depthwise(self.border(self.mix(x)))))
 
 
+class PointwiseRepConv(nn.Module):
+    """1 x 1 convolution to ``ratio`` times the channels, norm, 1 x 1 back, norm; 1 x 1 once folded.
+
+    Args:
+        channels (int): Channels.
+        norm_cfg (dict): Config of the norms.
+        ratio (float): Hidden channels over the others. Defaults to 1.5.
+    """
+
+    def __init__(self, channels: int, norm_cfg: dict, ratio: float = 1.5) -> None:
+        super().__init__()
+        hidden = int(channels * ratio)
+        self.expand = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.inner_norm = build_norm(norm_cfg, hidden)
+        self.reduce = nn.Conv2d(hidden, channels, 1, bias=False)
+        self.norm = build_norm(norm_cfg, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W]`` to the same shape."""
+        return self.norm(self.reduce(self.inner_norm(self.expand(x))))
+
+
 class SpikingRepConv(nn.Module):
     """RepConv, a norm of its own and, where it is asked for, a neuron.
 
     Args:
         channels (int): Channels.
+        pointwise (bool): Whether it is a :class:`PointwiseRepConv`. Defaults to False.
         neuron (dict | None): Neuron config; None fires nowhere. Defaults to None.
-        norm_cfg (dict): Config of the batch norms.
+        norm_cfg (dict): Config of the norms, of batch norms unless ``pointwise``.
 
     Raises:
         ValueError: They are no batch norms.
     """
 
-    def __init__(self, channels: int, *, neuron: dict | None = None, norm_cfg: dict) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        pointwise: bool = False,
+        neuron: dict | None = None,
+        norm_cfg: dict,
+    ) -> None:
         super().__init__()
-        self.conv = RepConv(channels, norm_cfg)
+        self.conv = (PointwiseRepConv if pointwise else RepConv)(channels, norm_cfg)
         self.norm = build_norm(norm_cfg, channels)
         self.neuron = None if neuron is None else build_part('neuron', neuron, SpikingNeuron)
 

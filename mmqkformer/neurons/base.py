@@ -16,10 +16,12 @@ class SpikingNeuron(nn.Module, ABC):
     Attributes:
         levels (int): Highest number of spikes that a step emits; 1 of a binary neuron.
         unit (float): Value of one spike: outputs are ``unit`` times 0, 1, ..., ``levels``.
+        time_axis (bool): Whether there may be more than one step.
     """
 
     levels: int = 1
     unit: float = 1.0
+    time_axis: bool = True
 
     @abstractmethod
     def fire(self, x: Tensor) -> Tensor:

@@ -153,6 +153,13 @@ RELEASES = {
             None,
         ),
     },
+    'e_spikeformer': {
+        'e-spikeformer-5.1m_in1k': (
+            'e-spikeformer-5.1m_in1k.keys.json',
+            _model_of_config('e_spikeformer/e-spikeformer-5.1m_8xb256_in1k.py'),
+            'e-spikeformer-5.1m_in1k_64px_b1',
+        ),
+    },
 }
 
 

@@ -6,12 +6,13 @@ residuals, in front of) an attention is the residual's.
 
 from .parts import AttentionMap
 from .qk import QKChannelAttention, QKTokenAttention
-from .rep_conv import RepConvSelfAttention
+from .rep_conv import PointwiseRepConvSelfAttention, RepConvSelfAttention
 from .spike_driven import SpikeDrivenSelfAttention
 from .spiking_self_attention import SpikingSelfAttention
 
 __all__ = [
     'AttentionMap',
+    'PointwiseRepConvSelfAttention',
     'QKChannelAttention',
     'QKTokenAttention',
     'RepConvSelfAttention',

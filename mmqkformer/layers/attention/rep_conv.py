@@ -14,13 +14,30 @@ class RepConvSelfAttention(SpikingSelfAttention):
     Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
 
     ``SN(Q K^T V * s)`` as in Spikformer; Q, K, V and the projection see 3 x 3 tokens and have no
-    bias. Arguments are those of :class:`SpikingSelfAttention` without ``qkv_bias``; ``norm_cfg``
-    is that of batch norms.
+    bias. Arguments are those of :class:`SpikingSelfAttention` without ``value_ratio``,
+    ``qkv_bias`` and ``proj_bias``; ``norm_cfg`` is that of batch norms.
     """
 
-    without = ('qkv_bias',)
+    without = ('value_ratio', 'qkv_bias', 'proj_bias')
+    pointwise = False
 
-    @staticmethod
-    def layer(embed_dims: int, *, neuron: dict | None = None, norm_cfg: dict, **_) -> nn.Module:
+    @classmethod
+    def layer(
+        cls, channels: int, _: int, *, neuron: dict | None = None, norm_cfg: dict, **__
+    ) -> nn.Module:
         """A RepConv, whatever bias a 1 x 1 convolution would have."""
-        return SpikingRepConv(embed_dims, neuron=neuron, norm_cfg=norm_cfg)
+        return SpikingRepConv(channels, pointwise=cls.pointwise, neuron=neuron, norm_cfg=norm_cfg)
+
+
+@MODELS.register_module()
+class PointwiseRepConvSelfAttention(RepConvSelfAttention):
+    """Spiking self attention of E-SpikeFormer's large models (arXiv 2411.16061).
+
+    Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
+
+    As :class:`RepConvSelfAttention`, but a layer of q, k, v and the projection sees one token: it
+    is ``BN(BN(conv1x1(BN(conv1x1))))`` with 3/2 C channels in the middle. ``norm_cfg`` is that of
+    any norm.
+    """
+
+    pointwise = True

@@ -5,8 +5,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ...checks import check_bool, check_number, check_str
-from ..conv import SpikingConv
+from ...checks import check_bool, check_int, check_number, check_str
+from ..conv import MAX_HIDDEN, SpikingConv
 from ..time import in_format_of, wide_dtype
 from .parts import AttentionMap, check_heads, own_neuron
 
@@ -19,8 +19,9 @@ class SpikingSelfAttention(BaseModule):
 
     Without softmax ``(Q K^T) V = Q (K^T V)``, and counts of spikes are exact integers, so that the
     order is free: ``qk_first`` costs 2 N^2 d operations per head and N^2 values, ``kv_first``
-    2 N d^2 operations and d^2 values (N tokens, d channels per head). The products are computed in
-    float32 under autocast, since float16 is not exact above 2048.
+    2 N d^2 operations and d^2 values (N tokens, d channels per head; ``value_ratio`` times as many
+    of V). The products are computed in float32 under autocast, since float16 is not exact above
+    2048.
 
     Only ``qk_first`` computes a map ``Q K^T``, which passes :class:`AttentionMap` as the counts
     ``[T, B, heads, keys, queries]`` in front of s; ``kv_first`` never has one.
@@ -34,7 +35,9 @@ class SpikingSelfAttention(BaseModule):
             the threshold below, where it has one.
         v_threshold (float | None): Threshold of the product's neuron. Defaults to None, 0.5.
         scale (float): The factor s. Defaults to 0.125.
+        value_ratio (int): Channels of the values over C. Defaults to 1.
         qkv_bias (bool): Whether the q, k and v layers have a bias. Defaults to False.
+        proj_bias (bool): Whether the projection has one. Defaults to True.
         contraction (str): ``auto`` (the cheaper), ``qk_first`` or ``kv_first``. Defaults to
             ``auto``.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
@@ -49,7 +52,9 @@ class SpikingSelfAttention(BaseModule):
         product_neuron: dict | None = None,
         v_threshold: float | None = None,
         scale: float = 0.125,
+        value_ratio: int = 1,
         qkv_bias: bool = False,
+        proj_bias: bool = True,
         contraction: str = 'auto',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -59,18 +64,20 @@ class SpikingSelfAttention(BaseModule):
         self.scale = check_number('scale', scale, above=0)
         self.contraction = check_str('contraction', contraction, ('auto', 'qk_first', 'kv_first'))
         check_bool('qkv_bias', qkv_bias)
+        check_bool('proj_bias', proj_bias)
+        values = embed_dims * check_int('value_ratio', value_ratio, 1, MAX_HIDDEN // embed_dims)
         args = dict(bias=qkv_bias, neuron=neuron, norm_cfg=norm_cfg)
-        self.query = self.layer(embed_dims, **args)
-        self.key = self.layer(embed_dims, **args)
-        self.value = self.layer(embed_dims, **args)
+        self.query = self.layer(embed_dims, embed_dims, **args)
+        self.key = self.layer(embed_dims, embed_dims, **args)
+        self.value = self.layer(embed_dims, values, **args)
         self.product_neuron = own_neuron('product_neuron', product_neuron, neuron, v_threshold)
         self.attention_map = AttentionMap('pairs')
-        self.proj = self.layer(embed_dims, bias=True, norm_cfg=norm_cfg)
+        self.proj = self.layer(values, embed_dims, bias=proj_bias, norm_cfg=norm_cfg)
 
     @staticmethod
-    def layer(embed_dims: int, **kwargs) -> nn.Module:
+    def layer(in_channels: int, out_channels: int, **kwargs) -> nn.Module:
         """A layer of q, k, v or the projection, from what a 1 x 1 convolution takes."""
-        return SpikingConv(embed_dims, embed_dims, 1, **kwargs)
+        return SpikingConv(in_channels, out_channels, 1, **kwargs)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
@@ -86,12 +93,14 @@ class SpikingSelfAttention(BaseModule):
         return x.flatten(3).unflatten(2, (self.num_heads, -1)).to(wide_dtype(x))
 
     def contract(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """``Q K^T V`` of ``[..., d, N]`` operands, in the configured order."""
+        """``Q K^T V`` ``[..., e, N]`` of ``[..., d, N]`` and (V) ``[..., e, N]``, as configured."""
         channels, tokens = q.shape[-2:]
+        values = v.size(-2)
         order = self.contraction
         if order == 'auto':
-            order = 'kv_first' if channels <= tokens else 'qk_first'
+            kv_first, qk_first = 2 * channels * values, tokens * (channels + values)
+            order = 'kv_first' if kv_first <= qk_first else 'qk_first'
         if order == 'kv_first':
-            return (v @ k.transpose(-2, -1)) @ q  # [.., d, d] @ [.., d, N]
+            return (v @ k.transpose(-2, -1)) @ q  # [.., e, d] @ [.., d, N]
         counts = self.attention_map(k.transpose(-2, -1) @ q)  # [.., N, N]
-        return v @ counts  # [.., d, N] @ [.., N, N]
+        return v @ counts  # [.., e, N] @ [.., N, N]

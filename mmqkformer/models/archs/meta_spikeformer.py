@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from ...checks import check_int, check_list, check_number
-from ...layers.conv import MAX_CHANNELS
-from .registry import MAX_DEPTH, register_arch
+from ...checks import check_int, check_number
+from .registry import register_arch
+from .strided import check_stages, strided_stages
 
 _DEPTHS = (1, 1, 2, 6, 2)
-_CONV_STAGES = 3
+_STRIDES = (2, 2, 2, 2, 1)
 
 
 @register_arch(
@@ -41,32 +41,13 @@ def meta_spikeformer(
     Raises:
         ValueError: A value is out of range.
     """
-    stages = len(_DEPTHS)
-    check_list('embed_dims', embed_dims, check_int, length=stages, low=1, high=MAX_CHANNELS)
-    check_list('depths', depths, check_int, length=stages, low=0, high=MAX_DEPTH)
+    check_stages(embed_dims, depths, len(_DEPTHS))
     check_int('num_heads', num_heads, 1)
     check_number('mlp_ratio', mlp_ratio, above=0)
-    convolution = [
-        dict(type='SepConv', name='sep', residual='membrane'),
-        dict(type='ConvBranch', name='conv', residual='membrane'),
-    ]
+    convolution = [dict(type='SepConv', name='sep'), dict(type='ConvBranch', name='conv')]
     transformer = [
-        dict(
-            type='RepConvSelfAttention',
-            name='attention',
-            num_heads=num_heads,
-            residual='membrane',
-        ),
-        dict(type='SpikingMLP', name='mlp', ratio=mlp_ratio, residual='membrane'),
+        dict(type='RepConvSelfAttention', name='attention', num_heads=num_heads),
+        dict(type='SpikingMLP', name='mlp', ratio=mlp_ratio),
     ]
-    first = dict(kernel_size=7, stride=2, bias=True, fire='none')
-    units = [first] + [dict(stride=stride, bias=True, fire='first') for stride in (2, 2, 2, 1)]
-    return [
-        dict(
-            embed=dict(type='ConvEmbed', units=[unit]),
-            block=convolution if i < _CONV_STAGES else transformer,
-            channels=embed_dims[i],
-            depth=depths[i],
-        )
-        for i, unit in enumerate(units)
-    ]
+    blocks = [convolution] * 3 + [transformer] * 2
+    return strided_stages(embed_dims, depths, _STRIDES, blocks)

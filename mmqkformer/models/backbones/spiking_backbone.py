@@ -129,7 +129,6 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
             raise ValueError(f'stages={stages!r}: expected a list of at least one stage')
         neuron = dict(type='LIFNeuron', tau=2.0) if neuron is None else neuron
         norm_cfg = dict(type='BN') if norm_cfg is None else norm_cfg
-        self.time_steps = time_steps
         self.in_channels = check_int('in_channels', in_channels, 1, MAX_CHANNELS)
         check_residual(residual)
         check_defaults(neuron, norm_cfg)
@@ -166,6 +165,7 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
                 if out != 'stream' and self.stages[i].stream == 'membrane'
             }
         )
+        self.time_steps = time_steps
         self.quantise(quant, self, 'backbone')
         self.set_frozen(frozen_stages, norm_eval)
 
@@ -176,7 +176,14 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
 
     @time_steps.setter
     def time_steps(self, time_steps: int) -> None:
-        self._time_steps = check_int('time_steps', time_steps, 1, _MAX_TIME_STEPS)
+        time_steps = check_int('time_steps', time_steps, 1, _MAX_TIME_STEPS)
+        for name, neuron in self.named_modules() if time_steps > 1 else ():
+            if isinstance(neuron, SpikingNeuron) and not neuron.time_axis:
+                raise ValueError(
+                    f'time_steps={time_steps!r}: expected 1, as the network has no time axis '
+                    f'({name}: {type(neuron).__name__} with decay=None)'
+                )
+        self._time_steps = time_steps
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Runs the network.

@@ -1,0 +1,3 @@
+_base_ = 'e-spikeformer-83m_8xb128_in1k.py'
+
+model = dict(backbone=dict(arch='e-spikeformer-173m'), head=dict(in_channels=768))

@@ -1,0 +1,3 @@
+_base_ = 'e-spikeformer-5.1m_8xb256_in1k.py'
+
+model = dict(backbone=dict(arch='e-spikeformer-19m'), head=dict(in_channels=360))
