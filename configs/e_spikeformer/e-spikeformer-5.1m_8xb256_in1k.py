@@ -1,5 +1,4 @@
-# 2048 images per optimizer step. Not used, as in the release's command: repeated augmentation, which
-# its script has as an option.
+# 2048 images per optimizer step. Repeated augmentation, an option of the release's script, is off.
 _base_ = [
     '../_base_/models/e_spikeformer/e-spikeformer-5.1m.py',
     '../_base_/datasets/imagenet_224.py',

@@ -14,10 +14,12 @@ CONFIGS = sorted(p.removeprefix('configs/').removesuffix('.py') for p in classif
 TRAINED = [name for name in CONFIGS if '288px' not in name]
 
 # Rates at epoch 0, at the peak and at the end, epochs of warm-up and cosine; ImageNet's
-# augmentation: crops, magnitude of RandAugment, what mixes the batch and how often
-_SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384)
+# augmentation: crops, magnitude of RandAugment, whether it erases, what mixes the batch and how
+# often; the short edge of test images
+_SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384, erase=False, edge=235)
 _SDT_MIX = ('Mixup', 0.2), ('CutMix', 1.0)
-_META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9)
+_META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9, erase=True, edge=256)
+_E_LARGE = dict(epochs=(10, 150), batch=1024, mix=(('Mixup', 0.8), ('CutMix', 1.0), 1.0))
 RECIPES = {
     r'sdt_v1/.*-8-(384|512)_.*in1k': dict(
         _SDT, rates=(1e-5, 1.5e-3, 1.5e-5), crop=(0.2, 1.0), magnitude=5, mix=(*_SDT_MIX, 0.6)
@@ -57,6 +59,10 @@ RECIPES = {
     r'meta_spikeformer/.*-t4(-distilled)?_': dict(
         _META, epochs=(5, 50), batch=192, rates=(0, 1.5e-5, 1e-6)
     ),
+    r'e_spikeformer/.*xb256_': dict(
+        _META, epochs=(5, 200), batch=2048, rates=(0, 4.8e-3, 1e-6), edge=232
+    ),
+    r'e_spikeformer/.*xb128_': dict(_META, **_E_LARGE, rates=(0, 2.4e-3, 1e-6), edge=232),
 }
 
 

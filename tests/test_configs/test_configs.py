@@ -87,6 +87,12 @@ PARAMETERS = {
     'meta_spikeformer/meta-spikeformer-15m-t4-distilled_8xb24_in1k': 15_473_208,
     'meta_spikeformer/meta-spikeformer-31m-t4-distilled_8xb24_in1k': 31_814_864,
     'meta_spikeformer/meta-spikeformer-55m-t4-distilled_8xb24_in1k': 55_991_248,
+    'e_spikeformer/e-spikeformer-2.7m_8xb256_in1k': 2_702_048,
+    'e_spikeformer/e-spikeformer-5.1m_8xb256_in1k': 5_105_608,
+    'e_spikeformer/e-spikeformer-10m_8xb256_in1k': 10_023_112,
+    'e_spikeformer/e-spikeformer-19m_8xb256_in1k': 18_987_504,
+    'e_spikeformer/e-spikeformer-83m_8xb128_in1k': 82_502_952,
+    'e_spikeformer/e-spikeformer-173m_8xb128_in1k': 170_971_714,
 }
 
 
@@ -284,7 +290,7 @@ def side(name):
 
 def is_large(name):
     """Whether a training step takes long; a smaller config has the same kind of pipeline."""
-    return any(word in name for word in ('release/hst-10-768', '288px', '55m-t4'))
+    return any(word in name for word in ('release/hst-10-768', '288px', '55m-t4', '173m'))
 
 
 @pytest.mark.parametrize(

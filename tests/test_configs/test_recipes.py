@@ -38,20 +38,19 @@ def test_augmentation_of_imagenet(name):
     pipeline = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
     assert pipeline['RandomResizedCrop'].get('crop_ratio_range', (0.08, 1.0)) == recipe['crop']
     assert pipeline['RandAugment'].magnitude_level == recipe['magnitude']
-    assert ('RandomErasing' in pipeline) == ('mix' not in recipe)
+    assert ('RandomErasing' in pipeline) == recipe['erase']
     assert 'DrawErasing' not in pipeline
     assert ('batch_augments' in cfg.data_preprocessor) == ('mix' in recipe)
+    _, resize, crop, _ = cfg.test_dataloader.dataset.pipeline
+    assert (resize.scale, crop.crop_size) == (recipe['edge'], 224)
 
 
 @pytest.mark.parametrize('name', MIXING)
-def test_mixing_and_the_test_crop(name):
+def test_mixing(name):
     cfg, (*mixes, prob) = load(name), recipe_of(name)['mix']
     augments = cfg.data_preprocessor.batch_augments
     assert [(a.type, a.alpha) for a in augments.augments] == mixes
     assert augments.probs == [prob / 2] * 2
-    # 95 % of the short edge
-    _, resize, crop, _ = cfg.test_dataloader.dataset.pipeline
-    assert (resize.scale, crop.crop_size) == (235, 224)
 
 
 def test_sdts_loss_on_events_is_that_of_every_time_step():

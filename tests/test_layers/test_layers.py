@@ -17,6 +17,7 @@ ATTENTIONS = {
     'QKChannelAttention': {},
     'SpikingSelfAttention': dict(num_heads=4),
     'RepConvSelfAttention': dict(num_heads=4),
+    'PointwiseRepConvSelfAttention': dict(num_heads=4),
     'SpikeDrivenSelfAttention': {},
 }
 
@@ -61,24 +62,41 @@ def test_channel_mask_counts_exactly_in_float16():
     assert layer.mask(query.half())[0, 0, 0].item() == 1
 
 
-def test_ssa_follows_its_equation():
-    layer = attention('SpikingSelfAttention').eval()
+@pytest.mark.parametrize('ratio', [1, 3])
+def test_ssa_follows_its_equation(ratio):
+    layer = attention('SpikingSelfAttention', value_ratio=ratio).eval()
     x = spikes(2, 3, 16, 3, 4)
     q, k, v = (f(x).flatten(3) for f in (layer.query, layer.key, layer.value))
-    out = torch.zeros_like(q)
+    assert v.size(2) == 16 * ratio
+    heads = []
     for head in range(4):
-        c = slice(4 * head, 4 * head + 4)
-        qh, kh, vh = (s[:, :, c].transpose(2, 3) for s in (q, k, v))  # [T, B, N, d]
-        out[:, :, c] = (qh @ kh.transpose(2, 3) @ vh * 0.125).transpose(2, 3)
-    expected = layer.proj(layer.product_neuron(out).unflatten(3, (3, 4)))
+        qh, kh, vh = (s.chunk(4, 2)[head].transpose(2, 3) for s in (q, k, v))  # [T, B, N, d]
+        heads.append((qh @ kh.transpose(2, 3) @ vh * 0.125).transpose(2, 3))
+    expected = layer.proj(layer.product_neuron(torch.cat(heads, 2)).unflatten(3, (3, 4)))
     torch.testing.assert_close(layer(x), expected)
 
 
+def test_ssa_has_the_biases_that_it_is_told_to():
+    for qkv, proj in ((False, True), (True, False)):
+        layer = attention('SpikingSelfAttention', qkv_bias=qkv, proj_bias=proj)
+        layers = (layer.query, layer.key, layer.value, layer.proj)
+        assert [part.conv.bias is not None for part in layers] == [qkv, qkv, qkv, proj]
+
+
+@pytest.mark.parametrize('ratio', [0, 1025])
+def test_values_have_a_whole_number_of_times_the_channels(ratio):
+    with pytest.raises(
+        ValueError, match=f'value_ratio={ratio}: expected an integer from 1 to 1024'
+    ):
+        attention('SpikingSelfAttention', value_ratio=ratio)
+
+
+@pytest.mark.parametrize('ratio', [1, 4])
 @pytest.mark.parametrize('size', [(2, 2), (7, 9)])
-def test_contraction_orders_are_equal(size):
+def test_contraction_orders_are_equal(size, ratio):
     x = spikes(2, 3, 32, *size, rate=0.6)
     outputs = [
-        attention('SpikingSelfAttention', 32, contraction=order).eval()(x)
+        attention('SpikingSelfAttention', 32, value_ratio=ratio, contraction=order).eval()(x)
         for order in ('auto', 'qk_first', 'kv_first')
     ]
     assert torch.equal(outputs[0], outputs[1])
@@ -92,9 +110,11 @@ def test_auto_contraction_takes_the_cheaper_order(monkeypatch):
     monkeypatch.setattr(
         torch.Tensor, '__matmul__', lambda a, b: sizes.append(matmul(a, b).shape) or matmul(a, b)
     )
-    for tokens in (4, 9):
-        layer.contract(*(spikes(1, 1, 4, 8, tokens) for _ in range(3)))
-    assert [tuple(size[-2:]) for size in sizes[::2]] == [(4, 4), (8, 8)]
+    # With values of 24 channels 2 d e operations are fewer than N (d + e) from 12 tokens on
+    for tokens, values in ((4, 8), (9, 8), (11, 24), (12, 24)):
+        shapes = [(1, 1, 4, channels, tokens) for channels in (8, 8, values)]
+        layer.contract(*(spikes(*shape) for shape in shapes))
+    assert [tuple(size[-2:]) for size in sizes[::2]] == [(4, 4), (8, 8), (11, 11), (24, 8)]
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

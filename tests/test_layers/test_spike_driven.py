@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmqkformer.build import build_part
-from mmqkformer.layers import RepConv, merge_time
+from mmqkformer.layers import PointwiseRepConv, RepConv, merge_time
 
 NORM = dict(type='BN')
 COMMON = dict(neuron=dict(type='LIFNeuron', tau=2.0), norm_cfg=NORM)
@@ -149,6 +149,38 @@ def test_the_convolution_branch_is_dense_and_has_no_bias():
     assert layer.conv2.conv.weight.shape == (8, 32, 3, 3)
     assert layer.conv1.conv.bias is layer.conv2.conv.bias is None
     assert torch.equal(layer(x), layer.conv2(layer.conv1(x)))
+
+
+def test_a_separable_convolution_that_fires_twice():
+    layer = random_norms(build('SepConv', 8, kernel_size=3, fire=True)).eval()
+    x = spikes(3, 2, 8, 5, 4)
+    depthwise = layer.depthwise
+    assert depthwise.conv.weight.shape == (16, 1, 3, 3)
+    currents = depthwise.norm(depthwise.conv(merge_time(layer.expand(x)))).view(3, 2, 16, 5, 4)
+    assert torch.equal(layer(x), layer.reduce(depthwise.neuron(currents)))
+
+
+def test_a_convolution_branch_without_its_neuron_is_linear():
+    layer = random_norms(build('ConvBranch', 8, ratio=1, kernel_size=1, fire=False)).eval()
+    assert layer.conv1.neuron is None
+    x, y = spikes(3, 2, 8, 5, 4), spikes(3, 2, 8, 5, 4, rate=0.6)
+    nothing = layer(torch.zeros_like(x))
+    torch.testing.assert_close(layer(x) + layer(y), layer(x + y) + nothing)
+    biased = build('ConvBranch', 8, bias=True)
+    assert (biased.conv1.conv.bias.shape, biased.conv2.conv.bias.shape) == ((32,), (8,))
+
+
+def test_a_pointwise_rep_conv_in_eval_mode_is_one_matrix():
+    layer = build('PointwiseRepConvSelfAttention', num_heads=4)
+    conv = random_norms(layer.query.conv).eval()
+    assert isinstance(conv, PointwiseRepConv)
+    scale = [n.weight / (n.running_var + n.eps).sqrt() for n in (conv.inner_norm, conv.norm)]
+    expand, reduce = conv.expand.weight[:, :, 0, 0], conv.reduce.weight[:, :, 0, 0]
+    assert expand.shape == (24, 16)
+    matrix = scale[1][:, None] * reduce @ (scale[0][:, None] * expand)
+    x = torch.randn(2, 16, 5, 7, dtype=torch.float64)
+    found = conv(x) - conv(torch.zeros_like(x))
+    torch.testing.assert_close(found, torch.einsum('oi,bihw->bohw', matrix, x))
 
 
 @pytest.mark.parametrize('name', ['SepConv', 'ConvBranch'])

@@ -146,12 +146,33 @@ def test_every_architecture_is_a_name_of_any_backbone(name):
                 MODELS.build(dict(type='SpikingBackbone', arch=name))
             return
         model = MODELS.build(dict(type='SpikingBackbone', arch=name))
-    if millions := re.search(r'-(\d+)m$', name):
-        assert round(sum(p.numel() for p in model.parameters()) / 1e6) == int(millions[1])
+    if millions := re.search(r'-([\d.]+)m$', name):
+        parameters = sum(p.numel() for p in model.parameters()) + 1000 * (model.channels[-1] + 1)
+        assert parameters / 1e6 == pytest.approx(float(millions[1]), rel=0.02)
     else:
         # Depth, width, and perhaps what it is for
         depth, width = map(int, re.search(r'-(\d+)-(\d+)(-[a-z]+)?$', name).groups()[:2])
         assert (sum(model.depths), model.channels[-1]) == (depth, width)
+
+
+@pytest.mark.parametrize('out', ['rates', 'spikes', 'stream'])
+def test_a_network_without_a_time_axis_has_one_step(out):
+    timeless = dict(type='ILIFNeuron', decay=None)
+    one = stage(PLAIN, dict(MLP, residual='membrane'))
+    message = r'time_steps=4: expected 1, as the network has no time axis \(stages\.0\..*decay=None'
+    with pytest.raises(ValueError, match=rf'^backbone\.{message}'):
+        build(one, neuron=timeless, out=out)
+    model = build(one, neuron=timeless, out=out, time_steps=1)
+    with pytest.raises(ValueError, match=f'^{message}'):
+        model.time_steps = 4
+    assert model.time_steps == 1
+    assert torch.equal(model(images(2, 3, 16, 16))[0], model(images(2, 3, 16, 16))[0])
+    # One layer is enough
+    several = stage(PLAIN, dict(MLP, neuron=timeless))
+    with pytest.raises(
+        ValueError, match=r'time_steps=2: .*\(stages\.0\.blocks\.0\.branch0\.fc1\.n'
+    ):
+        build(several, time_steps=2, out=out)
 
 
 @MODELS.register_module()

@@ -53,6 +53,28 @@ def test_normalised_ilif_divides_spikes_and_gradient():
     assert (ours.levels, ours.unit) == (4, 0.25)
 
 
+def test_half_up_rounds_like_the_multi_spike_neuron_on_the_scale_of_spikes():
+    x = torch.tensor([[0.0, 0.5, 1.5, 2.5, 3.9, 4.0, 5.0, -1.0]], dtype=torch.float64)
+    up = dict(type='ILIFNeuron', half_up=True, normalize=True)
+    spikes, grad = run(MODELS.build(up), x)
+    assert (4 * spikes).tolist() == [[0, 1, 2, 3, 4, 4, 4, 0]]
+    # The ends of the window are outside, unlike those of rounding to even
+    assert (grad != 0).tolist() == [[False, True, True, True, True, False, False, False]]
+    _, even = run(MODELS.build(dict(up, half_up=False)), x)
+    assert (even != 0).tolist() == [[True, True, True, True, True, True, False, False]]
+    multi, multi_grad = run(MODELS.build(dict(type='MultiSpikeNeuron')), x / 4)
+    assert torch.equal(spikes, multi)
+    assert torch.equal(4 * grad, multi_grad)
+
+
+def test_without_a_time_axis_there_is_one_step():
+    x = currents(3, 4)
+    alone = MODELS.build(dict(type='ILIFNeuron', decay=None))
+    assert torch.equal(alone(x[None]), MODELS.build(dict(type='ILIFNeuron'))(x[None]))
+    with pytest.raises(ValueError, match='decay=None: expected one time step, got 3'):
+        alone(x)
+
+
 @pytest.mark.parametrize('gain', [1.0, 2.0])
 def test_multi_spike_rounds_halves_up_without_memory(gain):
     x = torch.tensor([-0.1, 0.0, 0.124, 0.125, 0.374, 0.375, 0.9, 1.0, 7.0], dtype=torch.float64)
@@ -93,6 +115,7 @@ def test_no_state_outlives_a_call(name):
         (dict(type='ILIFNeuron', levels=2.0), r'levels=2\.0: expected an integer'),
         (dict(type='ILIFNeuron', decay=1.0), r'decay=1\.0: expected'),
         (dict(type='ILIFNeuron', normalize='False'), r"normalize='False': expected True or False"),
+        (dict(type='ILIFNeuron', half_up=1), r'half_up=1: expected True or False'),
         (dict(type='MultiSpikeNeuron', gain=0), r'gain=0: expected'),
         (dict(type='MultiSpikeNeuron', levels=300), r'levels=300: expected'),
     ],

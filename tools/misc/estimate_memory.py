@@ -94,7 +94,8 @@ def table_row(
     name: str, memory: TrainingMemory, plain: TrainingMemory | None, cp: TrainingMemory | None
 ) -> str:
     """A line of the table of the documentation."""
-    activations = memory.parts['saved'] + memory.parts['working']
+    # A peak in the forward pass knows no 'saved'
+    activations = sum(memory.parts.get(part, 0) for part in ('saved', 'working'))
     fitting = [f'{m.images} ({m.total / GIB:.1f})' if m else 'none' for m in (plain, cp)]
     cells = [
         f'`{name}`',
