@@ -111,7 +111,7 @@ def e_spikeformer_large(
     check_bool('linear_branch', linear_branch)
     check_int('num_heads', num_heads, 1)
     check_number('mlp_ratio', mlp_ratio, above=0)
-    check_number('layer_scale', layer_scale)
+    check_number('layer_scale', layer_scale, above=0)
     convolution = [dict(type='ConvBranch', name='conv', bias=True, drop_path=0.0)]
     transformer = [
         dict(
