@@ -86,7 +86,5 @@ WORDS = {
 }
 
 register_family(
-    Family(
-        name='meta_spikeformer', marks=[MARKS], rules=RULES, words=WORDS, backbone=backbone
-    )
+    Family(name='meta_spikeformer', marks=[MARKS], rules=RULES, words=WORDS, backbone=backbone)
 )

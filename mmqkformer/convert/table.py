@@ -166,8 +166,10 @@ def convert_state_dict(released: Mapping[str, Tensor]) -> tuple[str, dict[str, T
     weights = _weights_of_the_model(family, renamed)
     missing = sorted(set(weights) - set(renamed))
     if missing:
+        steps = all(name.endswith(('.alpha', '.init_state')) for name in missing)
         raise UnknownCheckpointError(
-            f'{len(missing)} weights of the {family.name} family are missing, e.g. {missing[:3]}'
+            f'{len(missing)} {"steps of quantised " if steps else ""}weights of the {family.name} '
+            f'family are missing, e.g. {missing[:3]}'
         )
     converted = {}
     for new, value in renamed.items():

@@ -55,6 +55,10 @@ RECIPES = {
     ),
     r'meta_spikeformer/.*-t1_': dict(_META, epochs=(10, 200), batch=1024, rates=(0, 2.4e-3, 1e-6)),
     r'meta_spikeformer/.*-t4_': dict(_META, epochs=(5, 50), batch=192, rates=(0, 1.5e-5, 1e-6)),
+    r'qsd/.*in1k': dict(_META, epochs=(15, 300), batch=1568, rates=(0, 3.675e-3, 1e-6)),
+    r'qsd/.*cifar': dict(
+        optimizer='AdamW', decay=0.01, epochs=(0, 100), batch=128, rates=(1e-4, 1e-4, 1e-6)
+    ),
 }
 
 

@@ -53,5 +53,11 @@ def qsd(
         gain=check_number('gain', gain, above=0),
     )
     return meta_spikeformer(
-        embed_dims, depths, num_heads, mlp_ratio, scale, product_neuron=neuron, layer_scale=layer_scale
+        embed_dims,
+        depths,
+        num_heads,
+        mlp_ratio,
+        scale,
+        product_neuron=neuron,
+        layer_scale=layer_scale,
     )
