@@ -66,5 +66,10 @@ def _value(name: str, shape: list[int], kind: str) -> Tensor:
         'bn_bias': lambda: rng.standard_normal(shape) * 0.2 + 0.2,
         'matrix': lambda: rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:])),
         'vector': lambda: rng.standard_normal(shape) * 0.05,
+        'lsq_alpha': lambda: 0.05 + 0.05 * rng.random(shape),
+        'init_state': lambda: np.ones(shape),
+        'layer_scale': lambda: 0.5 + 0.5 * rng.random(shape),
+        # What the constructor builds; all of these are dropped
+        'keep': lambda: np.zeros(shape),
     }[kind]()
     return torch.from_numpy(value)

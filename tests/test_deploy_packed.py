@@ -4,11 +4,13 @@ import contextlib
 import io
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from networks import awaken
 from safetensors.torch import load, save
 from torch import nn
@@ -16,6 +18,7 @@ from torch import nn
 from mmqkformer.deploy import expand_to_binary, load_packed, save_packed
 from mmqkformer.layers import LSQ
 from mmqkformer.layers.quant import codes, quantised_layers
+from mmqkformer.models.shrink import shrink_classifier
 
 FORMAT = 'mmqkformer.packed.1'
 CONV = 'backbone.stages.0.embed.convs.0.conv'
@@ -85,6 +88,24 @@ def test_a_loaded_model_computes_the_same_bits(bits, dtype, tmp_path):
     save_packed(loaded, tmp_path / 'again.safetensors')
     content = (tmp_path / 'new' / 'model.safetensors').read_bytes()
     assert (tmp_path / 'again.safetensors').read_bytes() == content
+
+
+def test_qsd_transformers_logits_are_equal(tmp_path):
+    path = Path(__file__).parents[1] / 'configs' / 'qsd' / 'qsd-s_8xb196_in1k.py'
+    cfg = shrink_classifier(Config.fromfile(path).model.to_dict(), 64)
+    x = torch.randn(3, 3, 35, 48, generator=torch.Generator().manual_seed(1))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model, loaded = awaken(MODELS.build(cfg), x), MODELS.build(cfg).eval()
+    save_packed(model, tmp_path / 'qsd.safetensors')
+    load_packed(loaded, tmp_path / 'qsd.safetensors')
+    with torch.no_grad():
+        assert torch.equal(loaded(x), model(x))
+        assert model(x).std() > 1e-3
+    quantised = sum(layer.weight.numel() for layer in quantised_layers(model).values())
+    floats = sum(x.numel() for x in model.state_dict().values()) - quantised
+    # 4 bits a weight, 4 bytes of what stays float, and names
+    expected = quantised / 2 + 4 * floats
+    assert expected < (tmp_path / 'qsd.safetensors').stat().st_size < expected * 1.6
 
 
 def test_half_precision_and_channels_last_survive(tmp_path):

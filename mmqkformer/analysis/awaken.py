@@ -4,12 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..layers import SpikingBlock
+
 
 def awaken(model: nn.Module, x: Tensor) -> nn.Module:
     """Sets norms so that every layer fires: a silent network would pass any comparison.
 
     The running statistics become those of ``x``, the affine parameters are drawn around a gain of
-    1.5 and a shift of 0.5.
+    1.5 and a shift of 0.5, layer scales from 0.5 to 1: at their start a branch hardly shows.
 
     Args:
         model (nn.Module): Network with batch normalisation; changed in place.
@@ -24,6 +26,10 @@ def awaken(model: nn.Module, x: Tensor) -> nn.Module:
         nn.init.uniform_(norm.weight, 1.0, 2.0)
         nn.init.normal_(norm.bias, 0.5, 0.2)
         norm.momentum = 1.0
+    for block in model.modules():
+        for name in block.residuals if isinstance(block, SpikingBlock) else ():
+            if (scale := getattr(block, f'{name}_scale')) is not None:
+                nn.init.uniform_(scale, 0.5, 1.0)
     with torch.no_grad():
         model.train()(x)
     for norm, momentum in zip(norms, momenta):

@@ -8,6 +8,8 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..build import build
+from ..layers.quant import LSQ
 from ..models.weights import weight_fault
 
 
@@ -27,14 +29,16 @@ class Family:
     Attributes:
         name (str): Name of the family, written into converted files.
         marks (Sequence[Collection[str]]): Released names that tell the family, a set for each of
-            its forms. Keys that hold a whole set are of this family and of no other.
+            its forms. Keys that hold a whole set are of this family, unless they hold one of which
+            it is a part: what has more names than another family is told by those.
         rules (Sequence[tuple[str, str | None]]): The table, from released names to those in an
             ``ImageClassifier`` of this project.
         words (Mapping[str, str]): What groups become, as ``bn`` becomes ``norm``; those that are
             not listed stay as they are.
         backbone (Callable[[Mapping[str, Tensor]], dict]): Config of a backbone with the names and
             shapes of a renamed state dict, see :func:`count` and :func:`channels`. The state dict
-            may be damaged: what the function raises, or building its config, refuses the file.
+            may be damaged: what the function raises, or building its config, refuses the file. The
+            classifier is quantised as the backbone is.
     """
 
     name: str
@@ -113,9 +117,13 @@ def family_of(keys: Collection[str]) -> str:
         UnknownCheckpointError: The keys are those of no family, or of more than one.
     """
     keys = set(keys)
-    found = [
-        name for name, family in FAMILIES.items() if any(keys.issuperset(m) for m in family.marks)
+    held = [
+        (name, set(marks))
+        for name, family in FAMILIES.items()
+        for marks in family.marks
+        if keys.issuperset(marks)
     ]
+    found = sorted({name for name, marks in held if not any(marks < more for _, more in held)})
     if len(found) != 1:
         raise UnknownCheckpointError(
             f'these keys are of {" and ".join(found) or "no released"} family (known: '
@@ -158,8 +166,10 @@ def convert_state_dict(released: Mapping[str, Tensor]) -> tuple[str, dict[str, T
     weights = _weights_of_the_model(family, renamed)
     missing = sorted(set(weights) - set(renamed))
     if missing:
+        steps = all(name.endswith(('.alpha', '.init_state')) for name in missing)
         raise UnknownCheckpointError(
-            f'{len(missing)} weights of the {family.name} family are missing, e.g. {missing[:3]}'
+            f'{len(missing)} {"steps of quantised " if steps else ""}weights of the {family.name} '
+            f'family are missing, e.g. {missing[:3]}'
         )
     converted = {}
     for new, value in renamed.items():
@@ -184,10 +194,14 @@ def _weights_of_the_model(family: Family, renamed: Mapping[str, Tensor]) -> dict
     classes = renamed['head.fc.bias'].numel() if 'head.fc.bias' in renamed else 1
     try:
         with torch.device('meta'):
-            backbone = MODELS.build(family.backbone(renamed))
-            parts = {'backbone': backbone, 'head.fc': nn.Linear(backbone.channels[-1], classes)}
-            if 'head.fc_distilled.weight' in renamed:
-                parts['head.fc_distilled'] = parts['head.fc']
+            cfg = family.backbone(renamed)
+            backbone = MODELS.build(cfg)
+            parts = {'backbone': backbone}
+            for name in ('head.fc', 'head.fc_distilled'):
+                if name == 'head.fc' or f'{name}.weight' in renamed:
+                    parts[name] = nn.Linear(backbone.channels[-1], classes)
+                    if quant := cfg.get('quant'):
+                        build(quant, LSQ)(parts[name], name)
     except UnknownCheckpointError:
         raise
     except Exception as error:  # of any kind: what damaged shapes break is not foreseeable

@@ -86,10 +86,11 @@ _MATMUL = {Tensor.matmul, Tensor.__matmul__, torch.matmul}
 _CONVOLVE = {torch.conv2d, F.linear}
 _POOL = {F.max_pool2d, torch.max_pool2d}
 _SUBTRACT = {Tensor.sub, Tensor.__sub__, Tensor.__rsub__, torch.sub}
+_CONSTANT = {torch.zeros_like, torch._C._set_grad_enabled}
 # Of numbers that are no spikes: affine, or (a max-pool of currents) a choice among them
 _OF_CURRENTS = (
     _REARRANGE | _DESCRIBE | _SUM | _ADD | _MULTIPLY | _MATMUL | _CONVOLVE | _POOL | _SUBTRACT
-) | {Tensor.as_subclass, Tensor.div, Tensor.__truediv__, F.avg_pool2d, F.batch_norm}
+) | {Tensor.as_subclass, Tensor.div, Tensor.__truediv__, F.avg_pool2d, F.batch_norm, F.pad}
 
 
 class _Expansion(TorchFunctionMode):
@@ -121,7 +122,7 @@ class _Expansion(TorchFunctionMode):
         )
 
     def _of_currents(self, func: Callable, args: tuple, kwargs: dict) -> object:
-        if func not in _OF_CURRENTS and not func.__name__.startswith('__get__'):
+        if func not in _OF_CURRENTS | _CONSTANT and not func.__name__.startswith('__get__'):
             self._refuse(func, 'is not affine')
         return func(*args, **kwargs)
 

@@ -145,8 +145,8 @@ def check_checkpoint(model: nn.Module, address: str | Path, partial: bool = Fals
     """Check that a checkpoint holds exactly a model's weights, all finite.
 
     mmengine loads what fits and leaves the rest at its random values. Batch counts of
-    BatchNorm may be missing, and the steps of quantised weights where these are float ones; nothing
-    else may differ.
+    BatchNorm may be missing; nothing else may differ. A training may also begin from float weights
+    that a quantised model takes its steps from; what is tested has to have steps.
 
     Args:
         model (nn.Module): Model, possibly wrapped (data parallel, test-time augmentation).
@@ -174,6 +174,8 @@ def check_checkpoint(model: nn.Module, address: str | Path, partial: bool = Fals
     source = weights_of(checkpoint, address)
     model = unwrap(model)
     faults = misfits(model, source)
+    if not partial and (steps := optional_steps(model, source)):
+        faults['steps of quantised weights missing'] = dict.fromkeys(steps, '')
     # Batch counts alone are no weights
     wrong = {key for keys in faults.values() for key in keys}
     fitting = (model.state_dict().keys() & source.keys()) - wrong

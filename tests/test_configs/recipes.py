@@ -63,6 +63,10 @@ RECIPES = {
         _META, epochs=(5, 200), batch=2048, rates=(0, 4.8e-3, 1e-6), edge=232
     ),
     r'e_spikeformer/.*xb128_': dict(_META, **_E_LARGE, rates=(0, 2.4e-3, 1e-6), edge=232),
+    r'qsd/.*in1k': dict(_META, epochs=(15, 300), batch=1568, rates=(0, 3.675e-3, 1e-6)),
+    r'qsd/.*cifar': dict(
+        optimizer='AdamW', decay=0.01, epochs=(0, 100), batch=128, rates=(1e-4, 1e-4, 1e-6)
+    ),
 }
 
 

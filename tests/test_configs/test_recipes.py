@@ -1,6 +1,7 @@
 """Recipes of a table: schedule in closed form, batch, optimizer, augmentation."""
 
 import math
+import re
 
 import pytest
 from recipes import RECIPES, TRAINED, effective_batch, load, rates, recipe_of
@@ -17,7 +18,7 @@ def test_each_recipe_is_of_some_config():
 @pytest.mark.parametrize('name', NAMES)
 def test_schedule_and_batch(name):
     cfg, recipe = load(name), recipe_of(name)
-    starts, _ = rates(cfg, 6)
+    starts, _ = rates(cfg, 8)
     (start, peak, last), (warmup, epochs) = recipe['rates'], recipe['epochs']
     # By iteration the cosine begins behind the warm-up and nothing follows; by epoch, timm's
     # begins at epoch 0, and 10 more epochs follow at the minimum
@@ -56,3 +57,17 @@ def test_mixing(name):
 def test_sdts_loss_on_events_is_that_of_every_time_step():
     head = load('sdt_v1/sdt-v1-2-256-t10_1xb32_cifar10dvs').model.head
     assert (head.loss_on, head.mse_weight, head.mse_target) == ('steps', 1e-3, 1.0)
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if re.match('qsd/.*cifar100?-128px', n)])
+def test_qsds_transfer_resizes_and_mixes(name):
+    cfg = load(name)
+    augments = cfg.data_preprocessor.batch_augments
+    assert [(a.type, a.alpha) for a in augments.augments] == [('Mixup', 0.8), ('CutMix', 1.0)]
+    assert augments.probs == [0.5, 0.5]
+    assert cfg.data_preprocessor.num_classes == cfg.model.head.num_classes
+    for split in ('train', 'test'):
+        pipeline = {step.type: step for step in cfg[f'{split}_dataloader'].dataset.pipeline}
+        assert pipeline['Resize'].scale == (128, 128)
+        assert 'DrawErasing' not in pipeline
+    assert pipeline.keys() == {'Resize', 'PackInputs'}

@@ -160,6 +160,13 @@ RELEASES = {
             'e-spikeformer-5.1m_in1k_64px_b1',
         ),
     },
+    'qsd': {
+        'qsd-s-15m_in1k': (
+            'qsd-s-15m_in1k.keys.json',
+            _model_of_config('qsd/qsd-s_8xb196_in1k.py'),
+            'qsd-s-15m_in1k_t1_64px_b1',
+        ),
+    },
 }
 
 
@@ -170,7 +177,7 @@ def released_keys(family, form):
 
 def parameters_of(keys):
     """Number of parameters of a released state dict."""
-    buffers = ('running_mean', 'running_var', 'num_batches_tracked')
+    buffers = ('running_mean', 'running_var', 'num_batches_tracked', 'init_state', 'signed')
     return sum(math.prod(shape) for name, shape in keys.items() if not name.endswith(buffers))
 
 

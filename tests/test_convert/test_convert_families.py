@@ -107,6 +107,18 @@ def test_a_key_of_a_block_that_is_not_there_is_refused(family, form):
             convert_state_dict({**released, far: released[name]})
 
 
+def test_qsd_without_its_steps_is_told():
+    released = zeros(released_keys('qsd', 'qsd-s-15m_in1k'))
+    floats = {k: v for k, v in released.items() if not k.endswith(('.alpha', '.init_state'))}
+    with pytest.raises(
+        UnknownCheckpointError, match=r'276 steps of quantised weights .* qsd .*alph'
+    ):
+        convert_state_dict(floats)
+    assert family_of(floats) == 'qsd'
+    scales = {k: v for k, v in floats.items() if 'layer_scale' not in k}
+    assert family_of(scales) == 'meta_spikeformer'
+
+
 def test_keys_of_two_families_at_once_are_refused():
     both = {
         name: 0

@@ -199,9 +199,11 @@ def test_a_state_dict_that_lacks_a_step_is_damaged():
         classifier().load_state_dict(floats, strict=False)
 
 
-def test_a_checkpoint_of_float_weights_is_whole(tmp_path):
+def test_what_is_tested_has_its_steps(tmp_path):
     torch.save(classifier(None).state_dict(), tmp_path / 'float.pth')
-    check_checkpoint(classifier(), tmp_path / 'float.pth')
+    check_checkpoint(classifier(), tmp_path / 'float.pth', partial=True)
+    with pytest.raises(ValueError, match=r'36 steps of quantised weights missing: .*\.alpha'):
+        check_checkpoint(classifier(), tmp_path / 'float.pth')
     state_dict = classifier().state_dict()
     torch.save(state_dict, tmp_path / 'quantised.pth')
     check_checkpoint(classifier(), tmp_path / 'quantised.pth')

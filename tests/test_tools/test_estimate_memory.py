@@ -66,6 +66,8 @@ def test_a_row_of_the_table():
 
     row = TOOL['table_row']('name', memory(3, parameters=1, saved=2, working=4), memory(9), None)
     assert row == '| `name` | 4 x 5 | 3 x 6 | yes | 1.0 | 6.0 | 7.0 | 9 (0.0) | none |'
+    # With the peak in the forward pass
+    assert TOOL['table_row']('name', memory(3, parameters=1, working=6), memory(9), None) == row
 
 
 @pytest.mark.parametrize(
