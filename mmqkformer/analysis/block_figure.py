@@ -74,20 +74,14 @@ def chains_of(backbone: nn.Module, side: int = 32) -> dict[tuple[Chain, ...], li
         if stage.blocks:
             block = stage.blocks[0]
             parts[f'block of stage {i}'] = tuple(
-                _chain(getattr(block, name), calls, getattr(block, f'{name}_neuron'), kind)
-                for name, kind in block.residuals.items()
+                _branch(block, name, calls) for name in block.residuals
             )
         for name, chains in parts.items():
             found.setdefault(chains, []).append(name)
     return found
 
 
-def _chain(
-    branch: nn.Module,
-    calls: list[tuple[nn.Module, Tensor]],
-    neuron: nn.Module | None = None,
-    residual: str = '',
-) -> Chain:
+def _chain(branch: nn.Module, calls: list[tuple[nn.Module, Tensor]]) -> Chain:
     names = {module: name for name, module in branch.named_modules()}
     levels: list[list[Unit]] = []
     inputs: list[Tensor] = []
@@ -112,11 +106,17 @@ def _chain(
         else:
             levels.append([unit])
             inputs.append(x)
-    if residual:
-        levels.insert(
-            0 if residual == 'membrane' else len(levels), [Unit('', (_label(neuron),), 'neuron')]
-        )
-    return Chain(tuple(map(tuple, levels)), tuple(shortcuts), residual)
+    return Chain(tuple(map(tuple, levels)), tuple(shortcuts))
+
+
+def _branch(block: nn.Module, name: str, calls: list[tuple[nn.Module, Tensor]]) -> Chain:
+    """A residual branch with its neuron and layer scale."""
+    levels = list(_chain(getattr(block, name), calls).levels)
+    neuron = (Unit('', (_label(getattr(block, f'{name}_neuron')),), 'neuron'),)
+    levels.insert(0 if block.residuals[name] == 'membrane' else len(levels), neuron)
+    if getattr(block, f'{name}_scale') is not None:
+        levels.append((Unit('', ('layer scale',), 'conv'),))
+    return Chain(tuple(levels), (), block.residuals[name])
 
 
 def _leaves(module: nn.Module, calls: list[tuple[nn.Module, Tensor]]) -> Iterator[nn.Module]:

@@ -54,8 +54,8 @@ class DistilledClassifier(ImageClassifier):
 
     ``loss = (1 - w) loss(O, y) + w CE(O_d, argmax teacher(x))``, w = ``head.distill_weight``,
 
-    and (O + O_d) / 2 is what is tested. The teacher sees the images as the student's data
-    preprocessor leaves them. It is built, and its weights are read, in the first training step:
+    and (O + O_d) / 2 is what is tested. The teacher sees the images ``[B, C, H, W]`` as the
+    student's data preprocessor leaves them. It is built, and its weights are read, in the first training step:
     testing needs no teacher.
 
     Args:
