@@ -55,8 +55,8 @@ class DistilledClassifier(ImageClassifier):
     ``loss = (1 - w) loss(O, y) + w CE(O_d, argmax teacher(x))``, w = ``head.distill_weight``,
 
     and (O + O_d) / 2 is what is tested. The teacher sees the images ``[B, C, H, W]`` as the
-    student's data preprocessor leaves them. It is built, and its weights are read, in the first training step:
-    testing needs no teacher.
+    student's data preprocessor leaves them. It is built, and its weights are read, in the first
+    training step: testing needs no teacher.
 
     Args:
         teacher (dict): Config of an mmpretrain classifier, e.g. ``dict(type=
