@@ -8,7 +8,11 @@ _base_ = 'e-spikeformer-5.1m_8xb256_in1k.py'
 # Halves are rounded up; the classifier sees the mean of the membrane itself
 model = dict(
     backbone=dict(arch='e-spikeformer-83m', neuron=dict(half_up=True), drop_path_rate=0.1),
-    head=dict(in_channels=512, neuron=None),
+    head=dict(
+        in_channels=512,
+        neuron=None,
+        init_cfg=dict(type='Xavier', layer='Linear', distribution='uniform'),
+    ),
 )
 # Images are erased before they are mixed: of this type only because it leaves the probabilities be
 data_preprocessor = dict(

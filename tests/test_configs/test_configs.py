@@ -409,6 +409,13 @@ def test_spikformers_linear_layers_start_from_a_truncated_normal():
     assert stem.abs().max().item() == pytest.approx((192 * 9) ** -0.5, rel=0.01)
 
 
+def test_e_spikeformers_large_models_start_from_xaviers_classifier():
+    model = MODELS.build(load('e_spikeformer/e-spikeformer-83m_8xb128_in1k').model)
+    model.head.init_weights()
+    assert model.head.fc.weight.abs().max().item() == pytest.approx((6 / 1512) ** 0.5, rel=1e-3)
+    assert model.head.fc.bias.abs().max() == 0
+
+
 def test_sdt_starts_from_a_truncated_normal_and_pytorchs_classifier():
     model = MODELS.build(load('sdt_v1/sdt-v1-2-256-t16_1xb16_dvs128').model)
     model.init_weights()

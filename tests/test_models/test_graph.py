@@ -159,7 +159,7 @@ def test_every_architecture_is_a_name_of_any_backbone(name):
 def test_a_network_without_a_time_axis_has_one_step(out):
     timeless = dict(type='ILIFNeuron', decay=None)
     one = stage(PLAIN, dict(MLP, residual='membrane'))
-    message = r'time_steps=4: expected 1, as the network has no time axis \(stages\.0\..*decay=None'
+    message = r'time_steps=4: expected 1, as the network has no time axis \(stages\.0\..*ILIFNeuron'
     with pytest.raises(ValueError, match=rf'^backbone\.{message}'):
         build(one, neuron=timeless, out=out)
     model = build(one, neuron=timeless, out=out, time_steps=1)

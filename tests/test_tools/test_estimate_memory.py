@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOL = runpy.run_path(str(ROOT / 'tools' / 'misc' / 'estimate_memory.py'))
 PAGE = (ROOT / 'docs' / 'v100.md').read_text()
 FIT, MARGIN = 32.0, 2.0  # GiB, of the table
-ROWS = {match[1]: match[0] for match in re.finditer(r'^\| `([\w-]+)` \| \d+ x .*$', PAGE, re.M)}
+ROWS = {match[1]: match[0] for match in re.finditer(r'^\| `([\w.-]+)` \| \d+ x .*$', PAGE, re.M)}
 PATHS = {
     path.stem: path
     for folder in (*FAMILIES, 'detection', 'segmentation')

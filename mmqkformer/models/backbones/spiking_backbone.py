@@ -181,7 +181,7 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
             if isinstance(neuron, SpikingNeuron) and not neuron.time_axis:
                 raise ValueError(
                     f'time_steps={time_steps!r}: expected 1, as the network has no time axis '
-                    f'({name}: {type(neuron).__name__} with decay=None)'
+                    f'({name}, {type(neuron).__name__}, takes one step)'
                 )
         self._time_steps = time_steps
 
