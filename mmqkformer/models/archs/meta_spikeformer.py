@@ -56,8 +56,7 @@ def meta_spikeformer(
     if product_neuron is not None:
         build_part('product_neuron', product_neuron, SpikingNeuron)
     if layer_scale is not None:
-        check_number('layer_scale', layer_scale)
-    convolution = [dict(type='SepConv', name='sep'), dict(type='ConvBranch', name='conv')]
+        check_number('layer_scale', layer_scale, above=0)
     attention = dict(
         type='RepConvSelfAttention', num_heads=num_heads, scale=scale, product_neuron=product_neuron
     )
