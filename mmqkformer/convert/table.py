@@ -35,6 +35,7 @@ class Family:
         backbone (Callable[[Mapping[str, Tensor]], dict]): Config of a backbone with the names and
             shapes of a renamed state dict, see :func:`count` and :func:`channels`. The state dict
             may be damaged: what the function raises, or building its config, refuses the file.
+        head_bias (bool): Whether the classifier has a bias. Defaults to True.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Family:
     rules: Sequence[tuple[str, str | None]]
     words: Mapping[str, str]
     backbone: Callable[[Mapping[str, Tensor]], dict]
+    head_bias: bool = True
 
     def rename(self, name: str) -> str | None:
         """Maps a released name (of a weight, buffer or neuron) to this project's.
@@ -181,13 +183,14 @@ def convert_state_dict(released: Mapping[str, Tensor]) -> tuple[str, dict[str, T
 
 def _weights_of_the_model(family: Family, renamed: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All weights, without values, of the model that a renamed state dict belongs to."""
-    classes = renamed['head.fc.bias'].numel() if 'head.fc.bias' in renamed else 1
     try:
+        classes = renamed['head.fc.weight'].size(0) if 'head.fc.weight' in renamed else 1
         with torch.device('meta'):
             backbone = MODELS.build(family.backbone(renamed))
-            parts = {'backbone': backbone, 'head.fc': nn.Linear(backbone.channels[-1], classes)}
+            fc = nn.Linear(backbone.channels[-1], classes, bias=family.head_bias)
+            parts = {'backbone': backbone, 'head.fc': fc}
             if 'head.fc_distilled.weight' in renamed:
-                parts['head.fc_distilled'] = parts['head.fc']
+                parts['head.fc_distilled'] = fc
     except UnknownCheckpointError:
         raise
     except Exception as error:  # of any kind: what damaged shapes break is not foreseeable

@@ -104,6 +104,54 @@ class ConvBranch(BaseModule):
 
 
 @MODELS.register_module()
+class GWFFN(BaseModule):
+    """Group-wise feed-forward network of SpikingResformer (arXiv 2403.14302), without biases.
+
+    Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
+
+    ``u = BN(conv1x1(x))`` of ``ratio`` times the channels, a residual of its own,
+    ``w = u + BN(conv3x3(SN(u)))`` in groups, and ``BN(conv1x1(SN(w)))`` back.
+
+    Args:
+        embed_dims (int): Channels C.
+        neuron (dict): Neuron config.
+        norm_cfg (dict): Config of the norms.
+        ratio (float): Hidden channels over C. Defaults to 4.0.
+        group_size (int): Channels of a group of the 3 x 3 convolution, a divisor of the hidden
+            ones; they are one group where there are fewer. Defaults to 64.
+        init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
+
+    Raises:
+        ValueError: ``ratio`` or ``group_size`` is out of range.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        neuron: dict,
+        norm_cfg: dict,
+        ratio: float = 4.0,
+        group_size: int = 64,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        hidden = _hidden_channels(embed_dims, ratio)
+        check_int('group_size', group_size, 1)
+        size = min(group_size, hidden)
+        if hidden % size:
+            raise ValueError(f'group_size={group_size!r}: expected a divisor of {hidden}')
+        args = dict(fire='first', neuron=neuron, norm_cfg=norm_cfg)
+        self.up = SpikingConv(embed_dims, hidden, 1, norm_cfg=norm_cfg)
+        self.conv = SpikingConv(hidden, hidden, 3, groups=hidden // size, **args)
+        self.down = SpikingConv(hidden, embed_dims, 1, **args)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` spikes to currents of the same shape."""
+        u = self.up(x)
+        return self.down(u + self.conv(u))
+
+
+@MODELS.register_module()
 class SepConv(BaseModule):
     """Separable convolution: ``BN(conv1x1(depthwise(SN(BN(conv1x1)))))``, no biases.
 
