@@ -14,10 +14,15 @@ CONFIGS = sorted(p.removeprefix('configs/').removesuffix('.py') for p in classif
 TRAINED = [name for name in CONFIGS if '288px' not in name]
 
 # Rates at epoch 0, at the peak and at the end, epochs of warm-up and cosine; ImageNet's
-# augmentation: crops, magnitude of RandAugment, what mixes the batch and how often
+# augmentation: crops, magnitude of RandAugment, what mixes the batch and how often. Where they
+# differ: epochs behind a cosine by epoch, whether CIFAR's images are erased
 _SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384)
 _SDT_MIX = ('Mixup', 0.2), ('CutMix', 1.0)
 _META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9)
+_SMALL = dict(optimizer='AdamW', decay=0.01, cooldown=0, erases=False)
+_RESFORMER = dict(
+    _SMALL, epochs=(3, 320), crop=(0.08, 1.0), magnitude=7, mix=(*_SDT_MIX, 1.0)
+)
 RECIPES = {
     r'sdt_v1/.*-8-(384|512)_.*in1k': dict(
         _SDT, rates=(1e-5, 1.5e-3, 1.5e-5), crop=(0.2, 1.0), magnitude=5, mix=(*_SDT_MIX, 0.6)
@@ -52,6 +57,34 @@ RECIPES = {
     ),
     r'sdt_v1/.*-t16_.*dvs128': dict(
         optimizer='Lamb', decay=0.06, epochs=(10, 200), batch=16, rates=(1e-5, 3e-4, 2e-5)
+    ),
+    r'spikingresformer/.*-(ti|s)_.*in1k': dict(_RESFORMER, batch=256, rates=(1e-5, 1e-3, 1e-5)),
+    r'spikingresformer/.*-m_.*in1k': dict(
+        _RESFORMER, batch=224, rates=(1e-5, 8e-4, 1e-5), magnitude=9
+    ),
+    r'spikingresformer/.*-l_.*in1k': dict(
+        _RESFORMER, batch=128, rates=(1e-5, 5e-4, 1e-5), magnitude=9, policies=3
+    ),
+    r'spikingresformer/.*cifar_.*cifar100?$': dict(
+        _SMALL, epochs=(3, 600), batch=128, rates=(1e-5, 5e-4, 1e-5)
+    ),
+    r'spikingresformer/.*cifar10-128px': dict(
+        _SMALL, epochs=(3, 100), batch=128, rates=(1e-5, 1e-4, 1e-5)
+    ),
+    r'spikingresformer/.*cifar100-128px': dict(
+        _SMALL, epochs=(3, 150), batch=128, rates=(1e-5, 1e-4, 1e-5)
+    ),
+    r'spikingresformer/.*-cifar-t16_.*cifar10dvs': dict(
+        _SMALL, decay=0.05, epochs=(3, 300), batch=8, rates=(1e-5, 5e-4, 1e-5)
+    ),
+    r'spikingresformer/.*-gesture-t16_.*dvs128': dict(
+        _SMALL, decay=0.05, epochs=(3, 300), batch=8, rates=(1e-5, 1e-4, 1e-5)
+    ),
+    r'spikingresformer/.*-t10_.*cifar10dvs': dict(
+        _SMALL, epochs=(3, 100), batch=48, rates=(1e-5, 4e-5, 1e-5)
+    ),
+    r'spikingresformer/.*-t10_.*dvs128': dict(
+        _SMALL, decay=0.05, epochs=(3, 100), batch=48, rates=(1e-5, 1e-4, 1e-5)
     ),
     r'meta_spikeformer/.*-t1_': dict(_META, epochs=(10, 200), batch=1024, rates=(0, 2.4e-3, 1e-6)),
     r'meta_spikeformer/.*-t4(-distilled)?_': dict(

@@ -22,7 +22,7 @@ def test_schedule_and_batch(name):
     # By iteration the cosine begins behind the warm-up and nothing follows; by epoch, timm's
     # begins at epoch 0, and 10 more epochs follow at the minimum
     by_iteration = cfg.param_scheduler.get('convert_to_iter_based', False)
-    origin, more = (warmup, 0) if by_iteration else (0, 10)
+    origin, more = (warmup, 0) if by_iteration else (0, recipe.get('cooldown', 10))
     expected = [start + (peak - start) * epoch / warmup for epoch in range(warmup)]
     for epoch in range(warmup, epochs):
         angle = math.pi * (epoch - origin) / (epochs - origin)
@@ -38,6 +38,7 @@ def test_augmentation_of_imagenet(name):
     pipeline = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
     assert pipeline['RandomResizedCrop'].get('crop_ratio_range', (0.08, 1.0)) == recipe['crop']
     assert pipeline['RandAugment'].magnitude_level == recipe['magnitude']
+    assert pipeline['RandAugment'].num_policies == recipe.get('policies', 2)
     assert ('RandomErasing' in pipeline) == ('mix' not in recipe)
     assert 'DrawErasing' not in pipeline
     assert ('batch_augments' in cfg.data_preprocessor) == ('mix' in recipe)

@@ -66,6 +66,17 @@ def meta_spikeformer_distilled_keys():
     return keys | {f'head_kd.{leaf}': keys[f'head.{leaf}'] for leaf in ('weight', 'bias')}
 
 
+def spikingresformer_gesture_keys():
+    """SpikingResformer for DVS128 Gesture: another prologue, groups of 32, learnt time constants."""
+    widths = {size: size // 2 for size in (64, 128, 192, 256, 384, 768, 1536)} | {1000: 11}
+    keys = golden.released_keys('spikingresformer-ti_in1k.keys.json')
+    for name, shape in keys.items():
+        shape[:2] = [widths.get(size, size) for size in shape[:2]]
+    keys['prologue.0.weight'] = [32, 3, 3, 3]
+    neurons = golden.load_case('spikingresformer-ti_in1k_t4_64px_b1')['firing_rates']
+    return keys | {f'{neuron}.w': [] for neuron in neurons}
+
+
 # Of each family its released forms: names and shapes, the model, and a golden case with neurons
 RELEASES = {
     'qkformer': {
@@ -141,6 +152,18 @@ RELEASES = {
             'sdt-v1-2-256_cifar10dvs_t10_b1',
         ),
     },
+    'spikingresformer': {
+        'spikingresformer-ti_in1k': (
+            'spikingresformer-ti_in1k.keys.json',
+            _model_of_config('spikingresformer/spikingresformer-ti_8xb32_in1k.py'),
+            'spikingresformer-ti_in1k_t4_64px_b1',
+        ),
+        'spikingresformer-gesture_dvs128': (
+            spikingresformer_gesture_keys,
+            _model_of_config('spikingresformer/spikingresformer-gesture-t16_1xb8_dvs128.py'),
+            None,
+        ),
+    },
     'meta_spikeformer': {
         'meta-spikeformer-15m_in1k': (
             'meta-spikeformer-15m_in1k.keys.json',
@@ -163,8 +186,8 @@ def released_keys(family, form):
 
 def parameters_of(keys):
     """Number of parameters of a released state dict."""
-    buffers = ('running_mean', 'running_var', 'num_batches_tracked')
-    return sum(math.prod(shape) for name, shape in keys.items() if not name.endswith(buffers))
+    buffers = re.compile(r'running_mean$|running_var$|num_batches_tracked$|firing_rate_\w+$')
+    return sum(math.prod(shape) for name, shape in keys.items() if not buffers.search(name))
 
 
 def zeros(keys):

@@ -148,10 +148,12 @@ def test_every_architecture_is_a_name_of_any_backbone(name):
         model = MODELS.build(dict(type='SpikingBackbone', arch=name))
     if millions := re.search(r'-(\d+)m$', name):
         assert round(sum(p.numel() for p in model.parameters()) / 1e6) == int(millions[1])
-    else:
+    elif sized := re.search(r'-(\d+)-(\d+)(-[a-z]+)?$', name):
         # Depth, width, and perhaps what it is for
-        depth, width = map(int, re.search(r'-(\d+)-(\d+)(-[a-z]+)?$', name).groups()[:2])
+        depth, width = map(int, sized.groups()[:2])
         assert (sum(model.depths), model.channels[-1]) == (depth, width)
+    else:
+        assert re.search(r'-(ti|s|m|l|cifar|gesture)$', name)
 
 
 @MODELS.register_module()
