@@ -104,7 +104,9 @@ def training_memory(
         del kept
     with_cp = cfg.model.get('backbone', {}).get('with_cp', False)
     checkpointing = any(with_cp) if isinstance(with_cp, (list, tuple)) else bool(with_cp)
-    return TrainingMemory(dict(live.peak), size, gpus, images, micro_batches, checkpointing)
+    # Nothing is left yet where the peak is within the forward pass
+    parts = {'saved': 0, **live.peak}
+    return TrainingMemory(parts, size, gpus, images, micro_batches, checkpointing)
 
 
 def micro_batches(

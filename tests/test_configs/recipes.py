@@ -20,9 +20,7 @@ _SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384)
 _SDT_MIX = ('Mixup', 0.2), ('CutMix', 1.0)
 _META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9)
 _SMALL = dict(optimizer='AdamW', decay=0.01, cooldown=0, erases=False)
-_RESFORMER = dict(
-    _SMALL, epochs=(3, 320), crop=(0.08, 1.0), magnitude=7, mix=(*_SDT_MIX, 1.0)
-)
+_RESFORMER = dict(_SMALL, epochs=(3, 320), crop=(0.08, 1.0), magnitude=7, mix=(*_SDT_MIX, 1.0))
 RECIPES = {
     r'sdt_v1/.*-8-(384|512)_.*in1k': dict(
         _SDT, rates=(1e-5, 1.5e-3, 1.5e-5), crop=(0.2, 1.0), magnitude=5, mix=(*_SDT_MIX, 0.6)
