@@ -274,22 +274,19 @@ def test_autocast_of_the_cpu_saves_what_that_of_cuda_saves():
     assert saved('cuda') == pytest.approx(saved('cpu'), rel=1e-3)
 
 
+class Temporary(Perceptron):
+    """Forgets most of its numbers before the gradients are computed."""
+
+    def forward(self, inputs, data_samples, mode):
+        many = inputs.detach().flatten(1).repeat(1, 100)
+        return super().forward(inputs + many.mean(), data_samples, mode)
+
+
 def test_a_peak_within_the_forward_pass_has_saved_nothing_yet():
-    cfg = qkformer()
-    images = cfg.train_dataloader.batch_size
-    attention = dict(type='DSSA', name='attention', num_heads=2, residual='membrane')
-    embed = dict(type='ConvEmbed', units=[dict(fire='none')])
-    cfg.model.backbone = dict(
-        type='SpikingBackbone',
-        stages=[dict(embed=embed, block=[attention], channels=32, depth=1)],
-        time_steps=2,
-        out='stream',
-    )
-    cfg.model.head.in_channels = 32
-    memory = training_memory(cfg, size=(32, 32), gpus=1)
+    memory = training_memory(config(Temporary), (2, 2), 1)
     assert memory.parts['saved'] == 0
-    # In float32, of each step, image, head and pair of pixels: products, scaled ones, potentials
-    assert memory.parts['working'] > 4 * 3 * 2 * images * 2 * 1024**2
+    assert memory.parts['working'] > IMAGES * 12 * 100 * 4
+    assert memory.total == sum(memory.parts.values())
 
 
 def test_marked_spikes_count_like_others():

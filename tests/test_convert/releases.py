@@ -67,10 +67,10 @@ def meta_spikeformer_distilled_keys():
 
 
 def spikingresformer_gesture_keys():
-    """SpikingResformer for DVS128 Gesture: another prologue, groups of 32, learnt time constants."""
+    """SpikingResformer for DVS128 Gesture: a small prologue, groups of 32, time constants."""
     widths = {size: size // 2 for size in (64, 128, 192, 256, 384, 768, 1536)} | {1000: 11}
     keys = golden.released_keys('spikingresformer-ti_in1k.keys.json')
-    for name, shape in keys.items():
+    for shape in keys.values():
         shape[:2] = [widths.get(size, size) for size in shape[:2]]
     keys['prologue.0.weight'] = [32, 3, 3, 3]
     neurons = golden.load_case('spikingresformer-ti_in1k_t4_64px_b1')['firing_rates']

@@ -93,7 +93,7 @@ def test_in_training_the_batch_counts_before_it_is_used():
 
 def test_an_input_below_a_patch_is_refused():
     layer = build('DSSA', num_heads=2, patch_size=4)
-    with pytest.raises(ValueError, match='patch_size=4: expected at most the sides .*, 3 x 5'):
+    with pytest.raises(ValueError, match=r'patch_size=4: expected at most the sides .*, 3 x 5'):
         layer(spikes(2, 1, 16, 3, 5))
 
 
