@@ -36,6 +36,8 @@ class Family:
             shapes of a renamed state dict, see :func:`count` and :func:`channels`. The state dict
             may be damaged: what the function raises, or building its config, refuses the file.
         head_bias (bool): Whether the classifier has a bias. Defaults to True.
+        without (Collection[str]): Released names of another family that has all of the marks too.
+            Defaults to none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Family:
     words: Mapping[str, str]
     backbone: Callable[[Mapping[str, Tensor]], dict]
     head_bias: bool = True
+    without: Collection[str] = ()
 
     def rename(self, name: str) -> str | None:
         """Maps a released name (of a weight, buffer or neuron) to this project's.
@@ -116,7 +119,9 @@ def family_of(keys: Collection[str]) -> str:
     """
     keys = set(keys)
     found = [
-        name for name, family in FAMILIES.items() if any(keys.issuperset(m) for m in family.marks)
+        name
+        for name, family in FAMILIES.items()
+        if any(keys.issuperset(m) for m in family.marks) and keys.isdisjoint(family.without)
     ]
     if len(found) != 1:
         raise UnknownCheckpointError(

@@ -1,10 +1,12 @@
 """Branches beside the attentions: ``[T, B, C, H, W]`` in, currents of the same shape out."""
 
+from collections.abc import Sequence
+
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..checks import check_int, check_number
+from ..checks import check_int, check_list, check_number
 from .conv import MAX_HIDDEN, MAX_KERNEL, SpikingConv
 from .time import merge_time, split_time
 
@@ -17,11 +19,11 @@ def _hidden_channels(embed_dims: int, ratio: float) -> int:
     return hidden
 
 
-def _check_odd(kernel_size: int) -> int:
+def _check_odd(key: str, kernel_size: int) -> int:
     """Only odd kernels keep every size."""
-    check_int('kernel_size', kernel_size, 1, MAX_KERNEL)
+    check_int(key, kernel_size, 1, MAX_KERNEL)
     if kernel_size % 2 == 0:
-        raise ValueError(f'kernel_size={kernel_size!r}: expected an odd number')
+        raise ValueError(f'{key}={kernel_size!r}: expected an odd number')
     return kernel_size
 
 
@@ -69,14 +71,16 @@ class ConvBranch(BaseModule):
     Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
 
     The second half of Meta-SpikeFormer's convolution block (arXiv 2404.03663), ``ChannelConv``
-    there.
+    there; with ``ratio=1`` the block of a residual network, and its bottleneck with ``ratio=0.25``
+    and ``kernel_size=(1, 3, 1)``.
 
     Args:
         embed_dims (int): Channels C.
         neuron (dict): Neuron config.
         norm_cfg (dict): Config of the norms.
         ratio (float): Hidden channels over C. Defaults to 4.0.
-        kernel_size (int): Of both convolutions, odd. Defaults to 3.
+        kernel_size (int | Sequence[int]): Of the two convolutions, or of each of as many as are
+            listed, odd. Defaults to 3.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
 
     Raises:
@@ -89,18 +93,29 @@ class ConvBranch(BaseModule):
         neuron: dict,
         norm_cfg: dict,
         ratio: float = 4.0,
-        kernel_size: int = 3,
+        kernel_size: int | Sequence[int] = 3,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         hidden = _hidden_channels(embed_dims, ratio)
-        _check_odd(kernel_size)
-        self.conv1 = SpikingConv(embed_dims, hidden, kernel_size, neuron=neuron, norm_cfg=norm_cfg)
-        self.conv2 = SpikingConv(hidden, embed_dims, kernel_size, norm_cfg=norm_cfg)
+        if isinstance(kernel_size, (list, tuple)):
+            kernels = check_list('kernel_size', kernel_size, _check_odd)
+        else:
+            kernels = [_check_odd('kernel_size', kernel_size)] * 2
+        if len(kernels) < 2:
+            raise ValueError(f'kernel_size={kernel_size!r}: expected at least two')
+        self.convs = [f'conv{i}' for i in range(1, len(kernels) + 1)]
+        widths = [embed_dims, *[hidden] * (len(kernels) - 1), embed_dims]
+        for name, kernel, in_, out in zip(self.convs, kernels, widths, widths[1:]):
+            fires = None if name == self.convs[-1] else neuron
+            conv = SpikingConv(in_, out, kernel, neuron=fires, norm_cfg=norm_cfg)
+            self.add_module(name, conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
-        return self.conv2(self.conv1(x))
+        for name in self.convs:
+            x = getattr(self, name)(x)
+        return x
 
 
 @MODELS.register_module()
@@ -183,7 +198,7 @@ class SepConv(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         hidden = _hidden_channels(embed_dims, ratio)
-        padding = _check_odd(kernel_size) // 2
+        padding = _check_odd('kernel_size', kernel_size) // 2
         self.expand = SpikingConv(embed_dims, hidden, 1, neuron=neuron, norm_cfg=norm_cfg)
         self.depthwise = nn.Conv2d(
             hidden, hidden, kernel_size, padding=padding, groups=hidden, bias=False
