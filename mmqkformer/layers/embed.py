@@ -52,9 +52,9 @@ class ConvEmbed(BaseModule):
             spans, firing where the last unit fires last), or a dict of a unit's arguments.
             Defaults to ``none``.
         shortcut_from (int): Number of units before the shortcut. Defaults to 0.
-        join (str): How the shortcut meets the units' y: ``add``, or, of binary spikes on both sides,
-            ``and`` (``shortcut * y``) or ``iand`` (``shortcut * (1 - y)``), SEW-ResNet's. Defaults
-            to ``add``.
+        join (str): How the shortcut meets the y of the units: ``add``, or, of binary spikes on both
+            sides, ``and`` (``shortcut * y``) or ``iand`` (``shortcut * (1 - y)``), SEW-ResNet's.
+            Defaults to ``add``.
         shortcut_on (str): Where ``x_s`` is a membrane: ``spikes`` puts a neuron there, which
             fires for the shortcut and the units behind it, ``membrane`` takes it as it is.
             Defaults to ``spikes``.

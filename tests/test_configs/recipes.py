@@ -15,7 +15,8 @@ TRAINED = [name for name in CONFIGS if '288px' not in name]
 
 # Rates at epoch 0, at the peak and at the end, epochs of warm-up and cosine; ImageNet's
 # augmentation: crops, magnitude of RandAugment, what mixes the batch and how often. Where they
-# differ: epochs behind a cosine by epoch, whether CIFAR's images are erased
+# differ: epochs behind a cosine by epoch, how far the schedule is ahead, whether norms and biases
+# decay, whether CIFAR's images are erased
 _SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384)
 _SDT_MIX = ('Mixup', 0.2), ('CutMix', 1.0)
 _META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9)
@@ -83,6 +84,19 @@ RECIPES = {
     ),
     r'spikingresformer/.*-t10_.*dvs128': dict(
         _SMALL, decay=0.05, epochs=(3, 100), batch=48, rates=(1e-5, 1e-4, 1e-5)
+    ),
+    r'sew_resnet/.*in1k': dict(
+        optimizer='SGD', decay=0.0, epochs=(0, 320), batch=256, rates=(0, 0.1, 0), cooldown=0
+    ),
+    r'ms_resnet/.*in1k': dict(
+        optimizer='SGD',
+        decay=1e-5,
+        epochs=(0, 125),
+        batch=256,
+        rates=(0, 0.1, 0),
+        cooldown=0,
+        ahead=1,
+        decays_all=True,
     ),
     r'meta_spikeformer/.*-t1_': dict(_META, epochs=(10, 200), batch=1024, rates=(0, 2.4e-3, 1e-6)),
     r'meta_spikeformer/.*-t4(-distilled)?_': dict(

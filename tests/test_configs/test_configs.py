@@ -98,6 +98,14 @@ PARAMETERS = {
     'spikingresformer/spikingresformer-cifar_1xb128_cifar10': 10_793_152,
     'spikingresformer/spikingresformer-cifar_1xb128_cifar100': 10_827_712,
     'spikingresformer/spikingresformer-gesture-t16_1xb8_dvs128': 2_709_830,
+    'sew_resnet/sew-resnet-18_8xb32_in1k': 11_689_512,
+    'sew_resnet/sew-resnet-34_8xb32_in1k': 21_797_672,
+    'sew_resnet/sew-resnet-50_8xb32_in1k': 25_557_032,
+    'sew_resnet/sew-resnet-101_8xb32_in1k': 44_549_160,
+    'sew_resnet/sew-resnet-152_8xb32_in1k': 60_192_808,
+    'ms_resnet/ms-resnet-18-t6_8xb32_in1k': 11_693_736,
+    'ms_resnet/ms-resnet-34-t6_8xb32_in1k': 21_801_896,
+    'ms_resnet/ms-resnet-104-t5_8xb32_in1k': 77_350_504,
     'meta_spikeformer/meta-spikeformer-15m-t1_8xb128_in1k': 15_112_208,
     'meta_spikeformer/meta-spikeformer-31m-t1_8xb128_in1k': 31_333_864,
     'meta_spikeformer/meta-spikeformer-55m-t1_8xb128_in1k': 55_350_248,
@@ -149,7 +157,9 @@ def test_names_tell_the_effective_batch(name):
 
 @pytest.mark.parametrize('name', TRAINED)
 def test_no_decay_on_parameters_of_one_axis_or_none(name):
+    """But where a release decays everything."""
     cfg = load(name)
+    flat = (recipe_of(name) or {}).get('decays_all', False)
     adapt_to_cpu(cfg)
     model = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -157,12 +167,12 @@ def test_no_decay_on_parameters_of_one_axis_or_none(name):
     base = cfg.optim_wrapper.optimizer.weight_decay
     assert base == weight_decay(name)
     for key, parameter in model.named_parameters():
-        assert decays[parameter] == (base if parameter.dim() > 1 else 0), key
+        assert decays[parameter] == (base if flat or parameter.dim() > 1 else 0), key
     learnt = 'PLIFNeuron' in str(cfg.model)
     assert any(p.dim() == 0 for p in model.parameters()) == learnt
     # Few groups, with the options that mmengine gives each parameter one by one
     assert cfg.optim_wrapper.constructor == 'MergedOptimWrapperConstructor'
-    assert len(wrapper.optimizer.param_groups) == (3 if learnt else 2)
+    assert len(wrapper.optimizer.param_groups) == (1 if flat else 3 if learnt else 2)
     cfg.optim_wrapper.constructor = 'DefaultOptimWrapperConstructor'
     single = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
     options = {group['params'][0]: {**group, 'params': None} for group in single}
