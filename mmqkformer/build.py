@@ -130,10 +130,12 @@ def _check_initialiser(cfg: Mapping, module: nn.Module) -> None:
         raise ValueError(
             f'type={name!r}: expected one of {sorted(WEIGHT_INITIALIZERS.module_dict)}'
         )
-    check_arguments(initialiser, {k: v for k, v in cfg.items() if k not in ('type', 'override')})
+    arguments = {k: v for k, v in cfg.items() if k not in ('type', 'override')}
+    check_arguments(initialiser, arguments)
     if initialiser is PretrainedInit:
         check_str('checkpoint', cfg['checkpoint'])
     if not issubclass(initialiser, BaseInit):
+        initialiser(**arguments)
         return
     layer, override = cfg.get('layer') or [], cfg.get('override') or []
     if not layer and not override:

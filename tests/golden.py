@@ -71,5 +71,6 @@ def _value(name: str, shape: list[int], kind: str) -> Tensor:
         'layer_scale': lambda: 0.5 + 0.5 * rng.random(shape),
         # What the constructor builds; all of these are dropped
         'keep': lambda: np.zeros(shape),
+        'firing_rate': lambda: np.full(shape, 0.2),
     }[kind]()
     return torch.from_numpy(value)

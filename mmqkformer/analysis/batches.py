@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
-from torch import Tensor
+from torch import Tensor, nn
 
 # More than an image of COCO has on average, as many as a detector returns
 BOXES = 100
@@ -54,6 +54,17 @@ def _stated_size(transform: dict) -> tuple[int, int] | None:
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def sample_shape(model: nn.Module, size: tuple[int, int]) -> tuple[int, ...]:
+    """Shape of what a model's preprocessor takes: ``[3, H, W]``, or frames ``[T, 2, H, W]``.
+
+    Args:
+        model (nn.Module): A model of mmpretrain, mmdet or mmseg.
+        size (tuple[int, int]): Height and width.
+    """
+    polarities = getattr(model.data_preprocessor, 'polarities', None)
+    return (3, *size) if polarities is None else (model.backbone.time_steps, polarities, *size)
 
 
 def training_batch(scope: str, shape: tuple[int, ...], images: int) -> dict:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from torch import Tensor, nn
 
+from ..layers import RunningRate
 from ..neurons import SpikingNeuron
 
 # Inches, which are the coordinates of everything drawn
@@ -33,14 +34,16 @@ class Chain:
     Attributes:
         levels (tuple[tuple[Unit, ...], ...]): The units.
         shortcuts (tuple[tuple[int, Unit], ...]): Units that run beside the levels from one on to
-            the last, and are added; of an identity without layers.
+            the last, and are joined to it; of an identity without layers.
         residual (str): How the chain joins the stream: ``add``, ``membrane``, ``and`` or
             ``iand``; empty where it is the stream.
+        join (str): How the shortcuts join it: ``add``, ``and`` or ``iand``.
     """
 
     levels: tuple[tuple[Unit, ...], ...]
     shortcuts: tuple[tuple[int, Unit], ...] = ()
     residual: str = ''
+    join: str = 'add'
 
 
 @torch.no_grad()
@@ -49,7 +52,8 @@ def chains_of(backbone: nn.Module, side: int = 32) -> dict[tuple[Chain, ...], li
 
     Args:
         backbone (nn.Module): A :class:`~mmqkformer.models.SpikingBackbone`.
-        side (int): Side of the square image, of zeros, that is run to see them. Defaults to 32.
+        side (int): Side of the square image, of zeros, that is run to see them, at least the total
+            stride. Defaults to 32.
 
     Returns:
         dict[tuple[Chain, ...], list[str]]: By what it is made of, where it is: ``embedding 1`` or
@@ -63,6 +67,7 @@ def chains_of(backbone: nn.Module, side: int = 32) -> dict[tuple[Chain, ...], li
 
     hooks = [module.register_forward_pre_hook(called) for module in backbone.modules()]
     try:
+        side = max(side, backbone.strides[-1])
         backbone.eval()(torch.zeros(1, backbone.in_channels, side, side))
     finally:
         backbone.train(training)
@@ -106,7 +111,8 @@ def _chain(branch: nn.Module, calls: list[tuple[nn.Module, Tensor]]) -> Chain:
         else:
             levels.append([unit])
             inputs.append(x)
-    return Chain(tuple(map(tuple, levels)), tuple(shortcuts))
+    join = getattr(branch, 'join', 'add')
+    return Chain(tuple(map(tuple, levels)), tuple(shortcuts), join=join)
 
 
 def _branch(block: nn.Module, name: str, calls: list[tuple[nn.Module, Tensor]]) -> Chain:
@@ -152,9 +158,10 @@ def _label(module: nn.Module) -> str:
         return ', '.join([f'conv {rows} x {columns}', *filter(None, notes)])
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return 'batch norm'
-    if isinstance(module, nn.MaxPool2d):
-        return f'max pool {module.kernel_size}, stride {module.stride}'
-    if isinstance(module, nn.Identity) or 'DropPath' in type(module).__name__:
+    if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
+        kind = 'max' if isinstance(module, nn.MaxPool2d) else 'mean'
+        return f'{kind} pool {module.kernel_size}, stride {module.stride}'
+    if isinstance(module, (nn.Identity, RunningRate)) or 'DropPath' in type(module).__name__:
         return ''
     if 'AttentionMap' in type(module).__name__:
         return ''
@@ -256,7 +263,7 @@ def _draw_chain(axes: Axes, chain: Chain, left: float, width: float, top: float)
             end = _draw_level(axes, (unit,), x, end, entries[start] - GAP)
         _line(axes, (x, end), (x, joint))
         _arrow(axes, (x, joint), (centre + 0.1, joint))
-        _sign(axes, centre, joint, SIGNS['add'])
+        _sign(axes, centre, joint, SIGNS[chain.join])
     return bottom
 
 

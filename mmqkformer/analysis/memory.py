@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from .batches import training_batch, training_size
+from .batches import sample_shape, training_batch, training_size
 from .live_bytes import LiveBytes
 
 _PRODUCTS = {
@@ -90,11 +90,9 @@ def training_memory(
         torch.manual_seed(0)
         model = _build_model(cfg)
         live = LiveBytes()
-        shape = (3, *size)
-        if getattr(getattr(model, 'backbone', None), 'in_channels', 3) == 2:  # polarities of events
-            shape = (model.backbone.time_steps, 2, *size)
         # Augmentations of a batch are over before the forward pass begins
-        batch = model.data_preprocessor(training_batch(scope, shape, images), False)
+        batch = training_batch(scope, sample_shape(model, size), images)
+        batch = model.data_preprocessor(batch, False)
         batch['inputs'] = _strip_of_data(model, live).from_tensor(batch['inputs'])
         optimizer = _build_optimizer(model, cfg)
         kept = _label_what_stays(live, model, cfg, gpus)
@@ -106,7 +104,9 @@ def training_memory(
         del kept
     with_cp = cfg.model.get('backbone', {}).get('with_cp', False)
     checkpointing = any(with_cp) if isinstance(with_cp, (list, tuple)) else bool(with_cp)
-    return TrainingMemory(dict(live.peak), size, gpus, images, micro_batches, checkpointing)
+    # Nothing is left yet where the peak is within the forward pass
+    parts = {'saved': 0, **live.peak}
+    return TrainingMemory(parts, size, gpus, images, micro_batches, checkpointing)
 
 
 def micro_batches(

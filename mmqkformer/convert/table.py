@@ -39,6 +39,9 @@ class Family:
             shapes of a renamed state dict, see :func:`count` and :func:`channels`. The state dict
             may be damaged: what the function raises, or building its config, refuses the file. The
             classifier is quantised as the backbone is.
+        head_bias (bool): Whether the classifier has a bias. Defaults to True.
+        without (Collection[str]): Released names of another family that has all of the marks too.
+            Defaults to none.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Family:
     rules: Sequence[tuple[str, str | None]]
     words: Mapping[str, str]
     backbone: Callable[[Mapping[str, Tensor]], dict]
+    head_bias: bool = True
+    without: Collection[str] = ()
 
     def rename(self, name: str) -> str | None:
         """Maps a released name (of a weight, buffer or neuron) to this project's.
@@ -121,7 +126,7 @@ def family_of(keys: Collection[str]) -> str:
         (name, set(marks))
         for name, family in FAMILIES.items()
         for marks in family.marks
-        if keys.issuperset(marks)
+        if keys.issuperset(marks) and keys.isdisjoint(family.without)
     ]
     found = sorted({name for name, marks in held if not any(marks < more for _, more in held)})
     if len(found) != 1:
@@ -191,15 +196,16 @@ def convert_state_dict(released: Mapping[str, Tensor]) -> tuple[str, dict[str, T
 
 def _weights_of_the_model(family: Family, renamed: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All weights, without values, of the model that a renamed state dict belongs to."""
-    classes = renamed['head.fc.bias'].numel() if 'head.fc.bias' in renamed else 1
     try:
+        classes = renamed['head.fc.weight'].size(0) if 'head.fc.weight' in renamed else 1
         with torch.device('meta'):
             cfg = family.backbone(renamed)
             backbone = MODELS.build(cfg)
             parts = {'backbone': backbone}
             for name in ('head.fc', 'head.fc_distilled'):
                 if name == 'head.fc' or f'{name}.weight' in renamed:
-                    parts[name] = nn.Linear(backbone.channels[-1], classes)
+                    width = backbone.channels[-1]
+                    parts[name] = nn.Linear(width, classes, bias=family.head_bias)
                     if quant := cfg.get('quant'):
                         build(quant, LSQ)(parts[name], name)
     except UnknownCheckpointError:

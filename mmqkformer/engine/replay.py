@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..datasets.seeding import ITERATIONS, seed_everything
+from ..layers.running_rate import RunningRate
 from .checkpoints import unwrap
 
 # What a sample may be called in its meta information: its index, its file
@@ -35,11 +36,13 @@ def is_finite(value: object) -> bool:
 
 
 def running_statistics(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Running means and variances, which a forward pass changes already."""
+    """Running means, variances and rates, which a forward pass changes already."""
     for name, module in model.named_modules():
         if isinstance(module, _NormBase) and module.running_mean is not None:
             yield f'{name}.running_mean', module.running_mean
             yield f'{name}.running_var', module.running_var
+        elif isinstance(module, RunningRate):
+            yield f'{name}.rate', module.rate
 
 
 def inputs_of(data_batch: object) -> Iterable:

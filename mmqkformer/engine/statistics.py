@@ -1,4 +1,4 @@
-"""BatchNorm's statistics for weights that were averaged, not trained."""
+"""Running statistics for weights that were averaged, not trained: BatchNorm's, and rates."""
 
 import copy
 from collections.abc import Sized
@@ -8,11 +8,11 @@ from mmengine.dist import all_reduce_params, get_dist_info
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from ..datasets.samplers import SeededIndex
 from ..datasets.seeding import STATISTICS, seeded
+from ..layers.running_rate import RUNNING
 
 # Of the subset and its augmentation: one for all runs, epochs and processes
 _SEED = 0
@@ -62,8 +62,8 @@ def subset_loader(loader: DataLoader, num_samples: int) -> DataLoader:
     )
 
 
-def statistics_layers(model: nn.Module) -> list[_BatchNorm]:
-    """BatchNorm layers that training gives statistics to, SyncBN included.
+def statistics_layers(model: nn.Module) -> list[nn.Module]:
+    """Layers that training gives statistics to: BatchNorm, SyncBN included, and running rates.
 
     Those that ``norm_eval`` or ``frozen_stages`` keep in evaluation mode are left out. The model
     is in evaluation mode afterwards.
@@ -72,7 +72,9 @@ def statistics_layers(model: nn.Module) -> list[_BatchNorm]:
     layers = [
         layer
         for layer in model.modules()
-        if isinstance(layer, _BatchNorm) and layer.training and layer.track_running_stats
+        if isinstance(layer, RUNNING)
+        and layer.training
+        and getattr(layer, 'track_running_stats', True)
     ]
     model.eval()
     return layers
@@ -80,12 +82,13 @@ def statistics_layers(model: nn.Module) -> list[_BatchNorm]:
 
 @torch.no_grad()
 def estimate_statistics(model: BaseModel, loader: DataLoader, num_samples: int) -> None:
-    """Estimates BatchNorm's statistics for the weights that a model has.
+    """Estimates the running statistics for the weights that a model has.
 
     ``mean = 1/K sum_k mean_k`` and ``var = 1/K sum_k var_k`` over the K batches of all processes
     (``var_k`` unbiased), as mmpretrain's ``PreciseBNHook``: the mean of what BatchNorm normalised
-    with, not the running average of a training whose weights moved. Dropout and drop path are off,
-    the labels are not mixed. All processes end with the same values; random states are untouched.
+    with, not the running average of a training whose weights moved; a running rate becomes the mean
+    of those of the batches. Dropout and drop path are off, the labels are not mixed. All processes
+    end with the same values; random states are untouched.
 
     Args:
         model (BaseModel): Model, changed in place; in evaluation mode afterwards. Layers that its
@@ -118,5 +121,7 @@ def estimate_statistics(model: BaseModel, loader: DataLoader, num_samples: int) 
             layer.load_state_dict(buffers, strict=False)
         layer.num_batches_tracked.copy_(buffers['num_batches_tracked'])
         layer.momentum = momentum
-    statistics = [value for layer in layers for value in (layer.running_mean, layer.running_var)]
+    statistics = [
+        value for layer in layers for value in layer.buffers() if value.is_floating_point()
+    ]
     all_reduce_params(statistics, op='mean')

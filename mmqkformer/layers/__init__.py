@@ -1,6 +1,7 @@
 """Layers on ``[T, B, C, H, W]``: units, patch embeddings, branches, residual blocks."""
 
 from .attention import (
+    DSSA,
     AttentionMap,
     PointwiseRepConvSelfAttention,
     QKChannelAttention,
@@ -9,7 +10,7 @@ from .attention import (
     SpikeDrivenSelfAttention,
     SpikingSelfAttention,
 )
-from .branches import ConvBranch, SepConv, SpikingMLP
+from .branches import GWFFN, ConvBranch, SepConv, SpikingMLP
 from .conv import SpikingConv
 from .embed import ConvEmbed
 from .memory import checkpointed
@@ -17,9 +18,12 @@ from .presets import PEDS, SPS, PEDSStem
 from .quant import LSQ
 from .rep_conv import PointwiseRepConv, RepConv, SpikingRepConv
 from .residual import DropPath, SpikingBlock
+from .running_rate import RunningRate
 from .time import mean_over_time, merge_time, split_time
 
 __all__ = [
+    'DSSA',
+    'GWFFN',
     'LSQ',
     'PEDS',
     'SPS',
@@ -34,6 +38,7 @@ __all__ = [
     'QKTokenAttention',
     'RepConv',
     'RepConvSelfAttention',
+    'RunningRate',
     'SepConv',
     'SpikeDrivenSelfAttention',
     'SpikingBlock',

@@ -1,10 +1,12 @@
 """Branches beside the attentions: ``[T, B, C, H, W]`` in, currents of the same shape out."""
 
+from collections.abc import Sequence
+
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..checks import check_bool, check_int, check_number
+from ..checks import check_bool, check_int, check_list, check_number
 from .conv import MAX_HIDDEN, MAX_KERNEL, SpikingConv
 from .time import merge_time, split_time
 
@@ -17,11 +19,11 @@ def _hidden_channels(embed_dims: int, ratio: float) -> int:
     return hidden
 
 
-def _check_odd(kernel_size: int) -> int:
+def _check_odd(key: str, kernel_size: int) -> int:
     """Only odd kernels keep every size."""
-    check_int('kernel_size', kernel_size, 1, MAX_KERNEL)
+    check_int(key, kernel_size, 1, MAX_KERNEL)
     if kernel_size % 2 == 0:
-        raise ValueError(f'kernel_size={kernel_size!r}: expected an odd number')
+        raise ValueError(f'{key}={kernel_size!r}: expected an odd number')
     return kernel_size
 
 
@@ -69,17 +71,19 @@ class ConvBranch(BaseModule):
     Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
 
     The second half of Meta-SpikeFormer's convolution block (arXiv 2404.03663), ``ChannelConv``
-    there. Without the neuron between the two, ``fire=False``, it is linear: one convolution once
-    folded.
+    there; with ``ratio=1`` the block of a residual network, and its bottleneck with ``ratio=0.25``
+    and ``kernel_size=(1, 3, 1)``. Without the neurons between the convolutions, ``fire=False``, it
+    is linear: one convolution once folded.
 
     Args:
         embed_dims (int): Channels C.
         neuron (dict): Neuron config.
         norm_cfg (dict): Config of the norms.
         ratio (float): Hidden channels over C. Defaults to 4.0.
-        kernel_size (int): Of both convolutions, odd. Defaults to 3.
+        kernel_size (int | Sequence[int]): Of the two convolutions, or of each of as many as are
+            listed, odd. Defaults to 3.
         bias (bool): Whether they have biases. Defaults to False.
-        fire (bool): Whether a neuron stands between them. Defaults to True.
+        fire (bool): Whether neurons stand between them. Defaults to True.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
 
     Raises:
@@ -92,22 +96,80 @@ class ConvBranch(BaseModule):
         neuron: dict,
         norm_cfg: dict,
         ratio: float = 4.0,
-        kernel_size: int = 3,
+        kernel_size: int | Sequence[int] = 3,
         bias: bool = False,
         fire: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         hidden = _hidden_channels(embed_dims, ratio)
-        _check_odd(kernel_size)
+        if isinstance(kernel_size, (list, tuple)):
+            kernels = check_list('kernel_size', kernel_size, _check_odd)
+        else:
+            kernels = [_check_odd('kernel_size', kernel_size)] * 2
+        if len(kernels) < 2:
+            raise ValueError(f'kernel_size={kernel_size!r}: expected at least two')
         args = dict(bias=check_bool('bias', bias), norm_cfg=norm_cfg)
         inner = neuron if check_bool('fire', fire) else None
-        self.conv1 = SpikingConv(embed_dims, hidden, kernel_size, neuron=inner, **args)
-        self.conv2 = SpikingConv(hidden, embed_dims, kernel_size, **args)
+        self.convs = [f'conv{i}' for i in range(1, len(kernels) + 1)]
+        widths = [embed_dims, *[hidden] * (len(kernels) - 1), embed_dims]
+        for name, kernel, in_, out in zip(self.convs, kernels, widths, widths[1:]):
+            fires = None if name == self.convs[-1] else inner
+            self.add_module(name, SpikingConv(in_, out, kernel, neuron=fires, **args))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
-        return self.conv2(self.conv1(x))
+        for name in self.convs:
+            x = getattr(self, name)(x)
+        return x
+
+
+@MODELS.register_module()
+class GWFFN(BaseModule):
+    """Group-wise feed-forward network of SpikingResformer (arXiv 2403.14302), without biases.
+
+    Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
+
+    ``u = BN(conv1x1(x))`` of ``ratio`` times the channels, a residual of its own,
+    ``w = u + BN(conv3x3(SN(u)))`` in groups, and ``BN(conv1x1(SN(w)))`` back.
+
+    Args:
+        embed_dims (int): Channels C.
+        neuron (dict): Neuron config.
+        norm_cfg (dict): Config of the norms.
+        ratio (float): Hidden channels over C. Defaults to 4.0.
+        group_size (int): Channels of a group of the 3 x 3 convolution, a divisor of the hidden
+            ones; they are one group where there are fewer. Defaults to 64.
+        init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
+
+    Raises:
+        ValueError: ``ratio`` or ``group_size`` is out of range.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        neuron: dict,
+        norm_cfg: dict,
+        ratio: float = 4.0,
+        group_size: int = 64,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        hidden = _hidden_channels(embed_dims, ratio)
+        check_int('group_size', group_size, 1)
+        size = min(group_size, hidden)
+        if hidden % size:
+            raise ValueError(f'group_size={group_size!r}: expected a divisor of {hidden}')
+        args = dict(fire='first', neuron=neuron, norm_cfg=norm_cfg)
+        self.up = SpikingConv(embed_dims, hidden, 1, norm_cfg=norm_cfg)
+        self.conv = SpikingConv(hidden, hidden, 3, groups=hidden // size, **args)
+        self.down = SpikingConv(hidden, embed_dims, 1, **args)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` spikes to currents of the same shape."""
+        u = self.up(x)
+        return self.down(u + self.conv(u))
 
 
 @MODELS.register_module()
@@ -145,7 +207,7 @@ class SepConv(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         hidden = _hidden_channels(embed_dims, ratio)
-        padding = _check_odd(kernel_size) // 2
+        padding = _check_odd('kernel_size', kernel_size) // 2
         self.expand = SpikingConv(embed_dims, hidden, 1, neuron=neuron, norm_cfg=norm_cfg)
         self.fire = check_bool('fire', fire)
         self.depthwise = (

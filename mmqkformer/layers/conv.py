@@ -16,6 +16,12 @@ from .time import merge_time, split_time
 
 FIRE = ('last', 'first', 'none')
 POOLS = ('before_neuron', 'after_neuron', 'before_conv')
+# All of stride 2: H becomes ceil(H / 2)
+POOL_TYPES = {
+    'max3': lambda: nn.MaxPool2d(3, stride=2, padding=1),
+    'max2': lambda: nn.MaxPool2d(2, ceil_mode=True),
+    'avg2': lambda: nn.AvgPool2d(2, ceil_mode=True),
+}
 # Wider than any network of the field; what is above is a slip that would take hours or all memory
 MAX_CHANNELS = 2**12
 MAX_HIDDEN = 2**14
@@ -138,7 +144,7 @@ class SpikingConv(nn.Module):
     """Convolution, norm, and where they are asked for a max-pool and a neuron.
 
     ========== ==================================================
-    fire       order, with the places of a max-pool
+    fire       order, with the places of a pool
     ========== ==================================================
     ``last``   [before_conv] conv - norm - [before_neuron] neuron [after_neuron]
     ``first``  [before_neuron] neuron [after_neuron, before_conv] conv - norm
@@ -158,8 +164,13 @@ class SpikingConv(nn.Module):
             H becomes ceil(H / stride).
         groups (int): Groups of the convolution. Defaults to 1.
         bias (bool): Whether the convolution has a bias. Defaults to False.
-        pool (str | None): Place of a 3 x 3 max-pool of stride 2, ``before_neuron``,
-            ``after_neuron`` or ``before_conv``. Defaults to None.
+        pool (str | None): Place of a pool of stride 2, ``before_neuron``, ``after_neuron`` or
+            ``before_conv``. Defaults to None.
+        pool_type (str): ``max3`` (3 x 3), ``max2`` or ``avg2`` (2 x 2). Defaults to ``max3``.
+        norm (bool): Whether there is a norm. Defaults to True.
+        count_copies (bool): Whether, of equal steps, the running variance of the norm counts all T
+            copies, as in a network that repeats an image before this layer, or one, as in a network
+            that repeats what leaves it. Defaults to True.
         fire (str): ``last``, ``first`` or ``none``. Defaults to ``last``.
         neuron (dict | None): Neuron config; None fires nowhere. Defaults to None.
         norm_cfg (dict): Config of the norm.
@@ -179,6 +190,9 @@ class SpikingConv(nn.Module):
         groups: int = 1,
         bias: bool = False,
         pool: str | None = None,
+        pool_type: str = 'max3',
+        norm: bool = True,
+        count_copies: bool = True,
         fire: str = 'last',
         neuron: dict | None = None,
         norm_cfg: dict,
@@ -205,14 +219,20 @@ class SpikingConv(nn.Module):
         check_str('fire', fire, FIRE)
         if pool is not None:
             check_str('pool', pool, POOLS)
+        check_str('pool_type', pool_type, tuple(POOL_TYPES))
+        if pool is None and pool_type != 'max3':
+            raise ValueError(f'pool_type={pool_type!r}: expected none without a pool')
+        check_bool('norm', norm)
+        check_bool('count_copies', count_copies)
         fire = 'none' if neuron is None else fire
         if fire == 'none' and pool == 'after_neuron':
             raise ValueError(f'pool={pool!r}: expected another place, as the unit has no neuron')
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
         )
-        self.norm = build_norm(norm_cfg, out_channels)
-        self.pool = nn.MaxPool2d(3, stride=2, padding=1) if pool else None
+        self.norm = build_norm(norm_cfg, out_channels) if norm else nn.Identity()
+        self.pool = POOL_TYPES[pool_type]() if pool else None
+        self.count_copies = count_copies
         self.neuron = None if fire == 'none' else build_part('neuron', neuron, SpikingNeuron)
         self.fire = fire
         self.pool_place = pool
@@ -227,7 +247,8 @@ class SpikingConv(nn.Module):
         if steps_are_equal(x):
             x, copies = x[:1], time_steps
         x = self._pooled(x, 'before_conv')
-        y = norm_of_copies(self.norm, self.conv(merge_time(x)), copies)
+        counted = copies if self.count_copies else 1
+        y = norm_of_copies(self.norm, self.conv(merge_time(x)), counted)
         if self.fire != 'first' and self.pool_place == 'before_neuron':
             y = self.pool(y)
         x = split_time(y, x.size(0))

@@ -11,6 +11,7 @@ from ..build import arguments_of, build_part, inside
 from ..checks import check_dict, check_int, check_keys, check_list, check_str
 from ..neurons import SpikingNeuron
 from .conv import MAX_CHANNELS, SpikingConv, check_defaults
+from .residual import RESIDUALS
 
 _UNIT_KEYS = arguments_of(SpikingConv) - {'in_channels', 'out_channels', 'norm_cfg'}
 
@@ -51,6 +52,9 @@ class ConvEmbed(BaseModule):
             spans, firing where the last unit fires last), or a dict of a unit's arguments.
             Defaults to ``none``.
         shortcut_from (int): Number of units before the shortcut. Defaults to 0.
+        join (str): How the shortcut meets the y of the units: ``add``, or, of binary spikes on both
+            sides, ``and`` (``shortcut * y``) or ``iand`` (``shortcut * (1 - y)``), SEW-ResNet's.
+            Defaults to ``add``.
         shortcut_on (str): Where ``x_s`` is a membrane: ``spikes`` puts a neuron there, which
             fires for the shortcut and the units behind it, ``membrane`` takes it as it is.
             Defaults to ``spikes``.
@@ -71,6 +75,7 @@ class ConvEmbed(BaseModule):
         units: Sequence[dict],
         shortcut: str | dict = 'none',
         shortcut_from: int = 0,
+        join: str = 'add',
         shortcut_on: str = 'spikes',
         in_stream: str = 'spikes',
         init_cfg: dict | list[dict] | None = None,
@@ -88,6 +93,9 @@ class ConvEmbed(BaseModule):
             raise ValueError(f'shortcut_from={shortcut_from!r}: expected none without a shortcut')
         if shortcut == 'none' and shortcut_on != 'spikes':
             raise ValueError(f'shortcut_on={shortcut_on!r}: expected none without a shortcut')
+        check_str('join', join, ('add', 'and', 'iand'))
+        if shortcut == 'none' and join != 'add':
+            raise ValueError(f'join={join!r}: expected none without a shortcut')
         stream = check_str('in_stream', in_stream, ('spikes', 'membrane'))
         common = dict(neuron=neuron, norm_cfg=norm_cfg)
         self.convs = nn.ModuleList()
@@ -95,6 +103,7 @@ class ConvEmbed(BaseModule):
         self.neuron = self.shortcut = None
         self.stride, self.stream = 1, stream
         self.shortcut_from = shortcut_from
+        self.join = join
         self.chain: list[str] = []
         strides, width, start = [], in_channels, stream
         for i, unit in enumerate(units):
@@ -140,7 +149,11 @@ class ConvEmbed(BaseModule):
         ends = start if shortcut == 'identity' else 'spikes'
         if shortcut != 'identity' and self.shortcut.fire != 'last':
             ends = 'membrane'
-        self.stream = 'sums' if stream == ends == 'spikes' else 'membrane'
+        spiking = stream == ends == 'spikes'
+        if join == 'add':
+            self.stream = 'sums' if spiking else 'membrane'
+        elif not spiking:
+            raise ValueError(f'join={join!r}: expected spikes on both sides, not a membrane')
 
     def _add_named(self, key: str, name: str, conv: SpikingConv) -> None:
         if not isinstance(name, str) or not name.isidentifier() or hasattr(self, name):
@@ -204,4 +217,4 @@ class ConvEmbed(BaseModule):
         y = x
         for unit in units[self.shortcut_from :]:
             y = unit(y)
-        return y if self.shortcut is None else y + self.shortcut(x)
+        return y if self.shortcut is None else RESIDUALS[self.join](self.shortcut(x), y)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from .running_rate import RunningRate
+
 
 @contextmanager
 def _running_statistics_kept(module: nn.Module) -> Iterator[None]:
@@ -27,14 +29,49 @@ def _running_statistics_kept(module: nn.Module) -> Iterator[None]:
             norm.num_batches_tracked.copy_(batches)
 
 
+@contextmanager
+def _noting_rates(rates: list[RunningRate], values: list[Tensor]) -> Iterator[None]:
+    """Notes the running rates that a forward pass has used."""
+    yield
+    values.extend(rate.rate.clone() for rate in rates)
+
+
+@contextmanager
+def _with_rates(rates: list[RunningRate], values: list[Tensor]) -> Iterator[None]:
+    """Uses noted rates, whatever they have become since, and leaves them as they are."""
+    before = [(rate, rate.momentum, rate.rate.clone()) for rate in rates]
+    for rate, value in zip(rates, values, strict=True):
+        rate.momentum = 0.0
+        rate.rate.copy_(value)
+    try:
+        yield
+    finally:
+        for rate, momentum, value in before:
+            rate.momentum = momentum
+            rate.rate.copy_(value)
+
+
+@contextmanager
+def _recomputing(
+    module: nn.Module, rates: list[RunningRate], values: list[Tensor]
+) -> Iterator[None]:
+    with _running_statistics_kept(module), _with_rates(rates, values):
+        yield
+
+
 def checkpointed(module: Callable[..., Tensor], *args) -> Tensor:
     """Calls ``module(*args)``, recomputing its activations in the backward pass.
 
     Random numbers (drop path) are replayed and running statistics are updated once.
     """
+    rates = [m for m in module.modules() if isinstance(m, RunningRate)]
+    values: list[Tensor] = []
     return checkpoint(
         module,
         *args,
         use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _running_statistics_kept(module)),
+        context_fn=lambda: (
+            _noting_rates(rates, values) if rates else nullcontext(),
+            _recomputing(module, rates, values),
+        ),
     )

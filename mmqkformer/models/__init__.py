@@ -8,10 +8,12 @@ from .data_preprocessors import *  # noqa: F403
 from .data_preprocessors import __all__ as _data_preprocessors
 from .heads import *  # noqa: F403
 from .heads import __all__ as _heads
+from .initialisers import LastNorm
 from .necks import PEDSNeck
 
 __all__ = [
     'ARCHITECTURES',
+    'LastNorm',
     'PEDSNeck',
     'QKFormer',
     'SpikingBackbone',

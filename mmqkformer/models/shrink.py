@@ -1,5 +1,6 @@
 """Small networks with the graph of large ones, for tests and trials."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from mmengine.registry import MODELS
@@ -16,7 +17,8 @@ def shrink(stages: Sequence[Mapping], width: int, depth: int = 1) -> list[dict]:
 
     All channels shrink by the factor that brings the last stage's to ``width``, and are rounded to
     multiples of 8; those of an image's few channels stay. Heads become as many as divide the
-    channels, at most what they were, with four channels each at least.
+    channels, at most what they were, with four channels each at least; groups of so many channels
+    become smaller where they do not divide the stage's.
 
     Args:
         stages (Sequence[Mapping]): Stages of :class:`~mmqkformer.models.SpikingBackbone`.
@@ -46,6 +48,8 @@ def shrink(stages: Sequence[Mapping], width: int, depth: int = 1) -> list[dict]:
         if key == 'num_heads':
             fitting = (h for h in range(2, value + 1) if channels % h == 0 and channels >= 4 * h)
             return max(fitting, default=1)
+        if key == 'group_size':
+            return math.gcd(value, channels)
         return value
 
     return [

@@ -274,6 +274,21 @@ def test_autocast_of_the_cpu_saves_what_that_of_cuda_saves():
     assert saved('cuda') == pytest.approx(saved('cpu'), rel=1e-3)
 
 
+class Temporary(Perceptron):
+    """Forgets most of its numbers before the gradients are computed."""
+
+    def forward(self, inputs, data_samples, mode):
+        many = inputs.detach().flatten(1).repeat(1, 100)
+        return super().forward(inputs + many.mean(), data_samples, mode)
+
+
+def test_a_peak_within_the_forward_pass_has_saved_nothing_yet():
+    memory = training_memory(config(Temporary), (2, 2), 1)
+    assert memory.parts['saved'] == 0
+    assert memory.parts['working'] > IMAGES * 12 * 100 * 4
+    assert memory.total == sum(memory.parts.values())
+
+
 def test_marked_spikes_count_like_others():
     marked = training_memory(qkformer(**{'model.backbone.out': 'spikes'}), (8, 8))
     assert marked.parts['saved'] == pytest.approx(

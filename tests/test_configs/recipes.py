@@ -15,11 +15,22 @@ TRAINED = [name for name in CONFIGS if '288px' not in name]
 
 # Rates at epoch 0, at the peak and at the end, epochs of warm-up and cosine; ImageNet's
 # augmentation: crops, magnitude of RandAugment, whether it erases, what mixes the batch and how
-# often; the short edge of test images
+# often; the short edge of test images. Where they differ: epochs behind a cosine by epoch, how far
+# the schedule is ahead, whether norms and biases decay, whether CIFAR's images are erased
 _SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384, erase=False, edge=235)
 _SDT_MIX = ('Mixup', 0.2), ('CutMix', 1.0)
 _META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9, erase=True, edge=256)
 _E_LARGE = dict(epochs=(10, 150), batch=1024, mix=(('Mixup', 0.8), ('CutMix', 1.0), 1.0))
+_SMALL = dict(optimizer='AdamW', decay=0.01, cooldown=0, erases=False)
+_RESFORMER = dict(
+    _SMALL,
+    epochs=(3, 320),
+    crop=(0.08, 1.0),
+    magnitude=7,
+    mix=(*_SDT_MIX, 1.0),
+    erase=False,
+    edge=235,
+)
 RECIPES = {
     r'sdt_v1/.*-8-(384|512)_.*in1k': dict(
         _SDT, rates=(1e-5, 1.5e-3, 1.5e-5), crop=(0.2, 1.0), magnitude=5, mix=(*_SDT_MIX, 0.6)
@@ -55,6 +66,47 @@ RECIPES = {
     r'sdt_v1/.*-t16_.*dvs128': dict(
         optimizer='Lamb', decay=0.06, epochs=(10, 200), batch=16, rates=(1e-5, 3e-4, 2e-5)
     ),
+    r'spikingresformer/.*-(ti|s)_.*in1k': dict(_RESFORMER, batch=256, rates=(1e-5, 1e-3, 1e-5)),
+    r'spikingresformer/.*-m_.*in1k': dict(
+        _RESFORMER, batch=224, rates=(1e-5, 8e-4, 1e-5), magnitude=9
+    ),
+    r'spikingresformer/.*-l_.*in1k': dict(
+        _RESFORMER, batch=128, rates=(1e-5, 5e-4, 1e-5), magnitude=9, policies=3
+    ),
+    r'spikingresformer/.*cifar_.*cifar100?$': dict(
+        _SMALL, epochs=(3, 600), batch=128, rates=(1e-5, 5e-4, 1e-5)
+    ),
+    r'spikingresformer/.*cifar10-128px': dict(
+        _SMALL, epochs=(3, 100), batch=128, rates=(1e-5, 1e-4, 1e-5)
+    ),
+    r'spikingresformer/.*cifar100-128px': dict(
+        _SMALL, epochs=(3, 150), batch=128, rates=(1e-5, 1e-4, 1e-5)
+    ),
+    r'spikingresformer/.*-cifar-t16_.*cifar10dvs': dict(
+        _SMALL, decay=0.05, epochs=(3, 300), batch=8, rates=(1e-5, 5e-4, 1e-5)
+    ),
+    r'spikingresformer/.*-gesture-t16_.*dvs128': dict(
+        _SMALL, decay=0.05, epochs=(3, 300), batch=8, rates=(1e-5, 1e-4, 1e-5)
+    ),
+    r'spikingresformer/.*-t10_.*cifar10dvs': dict(
+        _SMALL, epochs=(3, 100), batch=48, rates=(1e-5, 4e-5, 1e-5)
+    ),
+    r'spikingresformer/.*-t10_.*dvs128': dict(
+        _SMALL, decay=0.05, epochs=(3, 100), batch=48, rates=(1e-5, 1e-4, 1e-5)
+    ),
+    r'sew_resnet/.*in1k': dict(
+        optimizer='SGD', decay=0.0, epochs=(0, 320), batch=256, rates=(0, 0.1, 0), cooldown=0
+    ),
+    r'ms_resnet/.*in1k': dict(
+        optimizer='SGD',
+        decay=1e-5,
+        epochs=(0, 125),
+        batch=256,
+        rates=(0, 0.1, 0),
+        cooldown=0,
+        ahead=1,
+        decays_all=True,
+    ),
     r'meta_spikeformer/.*-t1_': dict(_META, epochs=(10, 200), batch=1024, rates=(0, 2.4e-3, 1e-6)),
     r'meta_spikeformer/.*-t4(-distilled)?_': dict(
         _META, epochs=(5, 50), batch=192, rates=(0, 1.5e-5, 1e-6)
@@ -65,7 +117,12 @@ RECIPES = {
     r'e_spikeformer/.*xb128_': dict(_META, **_E_LARGE, rates=(0, 2.4e-3, 1e-6), edge=232),
     r'qsd/.*in1k': dict(_META, epochs=(15, 300), batch=1568, rates=(0, 3.675e-3, 1e-6)),
     r'qsd/.*cifar': dict(
-        optimizer='AdamW', decay=0.01, epochs=(0, 100), batch=128, rates=(1e-4, 1e-4, 1e-6)
+        optimizer='AdamW',
+        decay=0.01,
+        epochs=(0, 100),
+        batch=128,
+        rates=(1e-4, 1e-4, 1e-6),
+        erases=False,
     ),
 }
 

@@ -12,7 +12,17 @@ from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, TRANSFORMS, DefaultScope
 from PIL import Image
-from recipes import CONFIGS, OTHERS, ROOT, TRAINED, effective_batch, load, rates, weight_decay
+from recipes import (
+    CONFIGS,
+    OTHERS,
+    ROOT,
+    TRAINED,
+    effective_batch,
+    load,
+    rates,
+    recipe_of,
+    weight_decay,
+)
 from zoo import FAMILIES
 
 import mmqkformer  # noqa: F401
@@ -81,6 +91,21 @@ PARAMETERS = {
     'sdt_v1/sdt-v1-2-512_1xb64_cifar100': 10_279_588,
     'sdt_v1/sdt-v1-2-256-t10_1xb32_cifar10dvs': 2_566_666,
     'sdt_v1/sdt-v1-2-256-t16_1xb16_dvs128': 2_566_923,
+    'spikingresformer/spikingresformer-ti_8xb32_in1k': 11_180_992,
+    'spikingresformer/spikingresformer-s_8xb32_in1k': 17_813_824,
+    'spikingresformer/spikingresformer-m_8xb28_in1k': 35_601_472,
+    'spikingresformer/spikingresformer-l_8xb16_in1k': 60_375_680,
+    'spikingresformer/spikingresformer-cifar_1xb128_cifar10': 10_793_152,
+    'spikingresformer/spikingresformer-cifar_1xb128_cifar100': 10_827_712,
+    'spikingresformer/spikingresformer-gesture-t16_1xb8_dvs128': 2_709_830,
+    'sew_resnet/sew-resnet-18_8xb32_in1k': 11_689_512,
+    'sew_resnet/sew-resnet-34_8xb32_in1k': 21_797_672,
+    'sew_resnet/sew-resnet-50_8xb32_in1k': 25_557_032,
+    'sew_resnet/sew-resnet-101_8xb32_in1k': 44_549_160,
+    'sew_resnet/sew-resnet-152_8xb32_in1k': 60_192_808,
+    'ms_resnet/ms-resnet-18-t6_8xb32_in1k': 11_693_736,
+    'ms_resnet/ms-resnet-34-t6_8xb32_in1k': 21_801_896,
+    'ms_resnet/ms-resnet-104-t5_8xb32_in1k': 77_350_504,
     'meta_spikeformer/meta-spikeformer-15m-t1_8xb128_in1k': 15_112_208,
     'meta_spikeformer/meta-spikeformer-31m-t1_8xb128_in1k': 31_333_864,
     'meta_spikeformer/meta-spikeformer-55m-t1_8xb128_in1k': 55_350_248,
@@ -142,7 +167,9 @@ def test_names_tell_the_effective_batch(name):
 
 @pytest.mark.parametrize('name', TRAINED)
 def test_no_decay_on_parameters_of_one_axis_or_none(name):
+    """But where a release decays everything."""
     cfg = load(name)
+    flat = (recipe_of(name) or {}).get('decays_all', False)
     adapt_to_cpu(cfg)
     model = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -150,11 +177,12 @@ def test_no_decay_on_parameters_of_one_axis_or_none(name):
     base = cfg.optim_wrapper.optimizer.weight_decay
     assert base == weight_decay(name)
     for key, parameter in model.named_parameters():
-        assert decays[parameter] == (base if parameter.dim() > 1 else 0), key
-    assert any(p.dim() == 0 for p in model.parameters()) == ('plif' in name)
+        assert decays[parameter] == (base if flat or parameter.dim() > 1 else 0), key
+    learnt = 'PLIFNeuron' in str(cfg.model)
+    assert any(p.dim() == 0 for p in model.parameters()) == learnt
     # Few groups, with the options that mmengine gives each parameter one by one
     assert cfg.optim_wrapper.constructor == 'MergedOptimWrapperConstructor'
-    assert len(wrapper.optimizer.param_groups) == (3 if 'plif' in name else 2)
+    assert len(wrapper.optimizer.param_groups) == (1 if flat else 3 if learnt else 2)
     cfg.optim_wrapper.constructor = 'DefaultOptimWrapperConstructor'
     single = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
     options = {group['params'][0]: {**group, 'params': None} for group in single}
@@ -274,7 +302,7 @@ def image(tmp_path_factory):
 
 def sample(cfg, image, size):
     info = dict(img_path=str(image), gt_label=1, sample_idx=SeededIndex(0, 0, 0))
-    if cfg.model.backbone.get('in_channels', 3) == 2:
+    if cfg.data_preprocessor.type == 'EventDataPreprocessor':
         info['events'] = random_events(3000, (size, size))
         return info
     if 'in1k' not in cfg.filename:
@@ -288,6 +316,8 @@ def side(name):
     for step in load(name).train_dataloader.dataset.pipeline:
         if step.type == 'EventsToFrames' and 'size' in step:
             return step.size[0]
+        if step.type == 'Resize':
+            return step.scale[0]
     sides = {'events': 34, 'dvs': 128, 'digits': 8, '128px': 128, 'cifar': 32}
     return next((pixels for word, pixels in sides.items() if word in name), 224)
 
@@ -325,7 +355,8 @@ def test_pipelines_and_training_step(name, image):
     batch = [train(sample(cfg, image, size)) for _ in range(2)]
     data = {key: [item[key] for item in batch] for key in batch[0]}
     data = preprocessor(data, training=True)
-    assert data['inputs'].shape == (2, *channels, trained, trained)
+    taken = (*channels[:-1], cfg.model.backbone.get('in_channels', 3))
+    assert data['inputs'].shape == (2, *taken, trained, trained)
     assert channels != (3,) or data['inputs'].abs().max() < 5
     # Smaller images: the largest models at full size would take a minute each
     stride = trained // 7 if 'in1k' in name else 4 if 'dvs' in name else 1
@@ -387,7 +418,15 @@ def test_timms_crops_keep_the_area(name, image):
     assert center(resize(dict(img=pixels)))['img'].shape == (224, 224, 3)
 
 
-@pytest.mark.parametrize('name', [*(n for n in CIFAR if not n.startswith('qsd/')), *TIMM])
+ERASING = [name for name in CIFAR if (recipe_of(name) or {}).get('erases', True)]
+
+
+def test_what_is_not_erased_has_no_box():
+    for name in set(CIFAR) - set(ERASING):
+        assert 'DrawErasing' not in str(load(name).train_dataloader)
+
+
+@pytest.mark.parametrize('name', [*ERASING, *TIMM])
 def test_erasing_comes_behind_the_mixing(name):
     """tests/test_models/test_erasing_data_preprocessor.py says how."""
     cfg = load(name)

@@ -23,12 +23,13 @@ def test_schedule_and_batch(name):
     # By iteration the cosine begins behind the warm-up and nothing follows; by epoch, timm's
     # begins at epoch 0, and 10 more epochs follow at the minimum
     by_iteration = cfg.param_scheduler.get('convert_to_iter_based', False)
-    origin, more = (warmup, 0) if by_iteration else (0, 10)
+    origin, more = (warmup, 0) if by_iteration else (0, recipe.get('cooldown', 10))
     expected = [start + (peak - start) * epoch / warmup for epoch in range(warmup)]
     for epoch in range(warmup, epochs):
         angle = math.pi * (epoch - origin) / (epochs - origin)
         expected.append(last + (peak - last) / 2 * (1 + math.cos(angle)))
-    assert starts == pytest.approx([*expected, *[last] * more])
+    expected = [*expected, *[last] * more][recipe.get('ahead', 0) :]
+    assert starts == pytest.approx(expected + [last] * recipe.get('ahead', 0))
     assert effective_batch(name, cfg) == recipe['batch']
     assert cfg.optim_wrapper.optimizer.type == recipe['optimizer']
 
@@ -39,6 +40,7 @@ def test_augmentation_of_imagenet(name):
     pipeline = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
     assert pipeline['RandomResizedCrop'].get('crop_ratio_range', (0.08, 1.0)) == recipe['crop']
     assert pipeline['RandAugment'].magnitude_level == recipe['magnitude']
+    assert pipeline['RandAugment'].num_policies == recipe.get('policies', 2)
     assert ('RandomErasing' in pipeline) == recipe['erase']
     assert 'DrawErasing' not in pipeline
     assert ('batch_augments' in cfg.data_preprocessor) == ('mix' in recipe)

@@ -66,6 +66,85 @@ def meta_spikeformer_distilled_keys():
     return keys | {f'head_kd.{leaf}': keys[f'head.{leaf}'] for leaf in ('weight', 'bias')}
 
 
+def spikingresformer_gesture_keys():
+    """SpikingResformer for DVS128 Gesture: a small prologue, groups of 32, time constants."""
+    widths = {size: size // 2 for size in (64, 128, 192, 256, 384, 768, 1536)} | {1000: 11}
+    keys = golden.released_keys('spikingresformer-ti_in1k.keys.json')
+    for shape in keys.values():
+        shape[:2] = [widths.get(size, size) for size in shape[:2]]
+    keys['prologue.0.weight'] = [32, 3, 3, 3]
+    neurons = golden.load_case('spikingresformer-ti_in1k_t4_64px_b1')['firing_rates']
+    return keys | {f'{neuron}.w': [] for neuron in neurons}
+
+
+def _norm_keys(name, width):
+    leaves = ('weight', 'bias', 'running_mean', 'running_var')
+    return {f'{name}.{leaf}': [width] for leaf in leaves} | {f'{name}.num_batches_tracked': []}
+
+
+def sew_resnet_18_keys():
+    """SEW-ResNet-18 of a later SpikingJelly, whose container numbers its layers."""
+    keys = golden.released_keys('sew-resnet34-add_in1k.keys.json')
+    return {
+        name.replace('.module', ''): shape
+        for name, shape in keys.items()
+        if not re.match(r'layer\d\.[2-5]\.', name)
+    }
+
+
+def sew_resnet_50_keys():
+    """SEW-ResNet-50: bottlenecks, a shortcut with weights in every first block."""
+    keys = golden.released_keys('sew-resnet34-add_in1k.keys.json')
+    keys = {name: shape for name, shape in keys.items() if not name.startswith('layer')}
+    keys['fc.weight'] = [1000, 2048]
+    before = 64
+    for i, blocks in enumerate((3, 4, 6, 3)):
+        width = 64 * 2**i
+        for j in range(blocks):
+            block = f'layer{i + 1}.{j}'
+            convs = {'conv1': (width, before, 1), 'conv2': (width, width, 3)}
+            convs |= {'conv3': (4 * width, width, 1)}
+            convs |= {'downsample.0': (4 * width, before, 1)} if j == 0 else {}
+            for name, (out, in_, kernel) in convs.items():
+                keys[f'{block}.{name}.module.0.weight'] = [out, in_, kernel, kernel]
+                keys |= _norm_keys(f'{block}.{name}.module.1', out)
+            before = 4 * width
+    return keys
+
+
+def sew_resnet_50_neurons():
+    names = ['sn1']
+    for i, blocks in enumerate((3, 4, 6, 3)):
+        names += [f'layer{i + 1}.{j}.sn{k}' for j in range(blocks) for k in (1, 2, 3)]
+        names.append(f'layer{i + 1}.0.downsample.1')
+    return names
+
+
+def ms_resnet_104_keys():
+    """MS-ResNet-104, saved from several GPUs: three convolutions, then a norm; pooled shortcuts."""
+    keys = golden.released_keys('ms-resnet18_in1k.keys.json')
+    names = {
+        'conv1.1.bn': 'conv1.3.bn',
+        'shortcut.1.bn': 'shortcut.2.bn',
+        'shortcut.0': 'shortcut.1',
+    }
+    renamed = {}
+    for name, shape in keys.items():
+        for old, new in names.items():
+            if old in name:
+                name = name.replace(old, new)
+                break
+        block = re.match(r'(conv(\d)_x)\.1\.(.*)', name)
+        depth = (3, 8, 32, 8)[int(block[2]) - 2] if block else 0
+        renamed |= {f'{block[1]}.{i}.{block[3]}': shape for i in range(1, depth)} or {name: shape}
+    for i, in_ in enumerate((3, 64, 64)):
+        renamed |= {f'conv1.{i}.weight': [64, in_, 3, 3], f'conv1.{i}.bias': [64]}
+    return renamed
+
+
+# Names of the neurons of forms without a golden case
+NEURONS = {'sew-resnet-50_in1k': sew_resnet_50_neurons}
+
 # Of each family its released forms: names and shapes, the model, and a golden case with neurons
 RELEASES = {
     'qkformer': {
@@ -141,6 +220,49 @@ RELEASES = {
             'sdt-v1-2-256_cifar10dvs_t10_b1',
         ),
     },
+    'spikingresformer': {
+        'spikingresformer-ti_in1k': (
+            'spikingresformer-ti_in1k.keys.json',
+            _model_of_config('spikingresformer/spikingresformer-ti_8xb32_in1k.py'),
+            'spikingresformer-ti_in1k_t4_64px_b1',
+        ),
+        'spikingresformer-gesture_dvs128': (
+            spikingresformer_gesture_keys,
+            _model_of_config('spikingresformer/spikingresformer-gesture-t16_1xb8_dvs128.py'),
+            None,
+        ),
+    },
+    'sew_resnet': {
+        'sew-resnet-34_in1k': (
+            'sew-resnet34-add_in1k.keys.json',
+            _model_of_config('sew_resnet/sew-resnet-34_8xb32_in1k.py'),
+            'sew-resnet34-add_in1k_t4_64px_b1',
+        ),
+        'sew-resnet-18_in1k': (
+            sew_resnet_18_keys,
+            _model_of_config('sew_resnet/sew-resnet-18-iand_8xb32_in1k.py'),
+            None,
+        ),
+    },
+    'sew_resnet_bottleneck': {
+        'sew-resnet-50_in1k': (
+            sew_resnet_50_keys,
+            _model_of_config('sew_resnet/sew-resnet-50_8xb32_in1k.py'),
+            None,
+        ),
+    },
+    'ms_resnet': {
+        'ms-resnet-18_in1k': (
+            'ms-resnet18_in1k.keys.json',
+            _model_of_config('ms_resnet/ms-resnet-18-t6_8xb32_in1k.py'),
+            'ms-resnet18_in1k_t6_64px_b1',
+        ),
+        'ms-resnet-104_in1k': (
+            ms_resnet_104_keys,
+            _model_of_config('ms_resnet/ms-resnet-104-t5_8xb32_in1k.py'),
+            None,
+        ),
+    },
     'meta_spikeformer': {
         'meta-spikeformer-15m_in1k': (
             'meta-spikeformer-15m_in1k.keys.json',
@@ -175,10 +297,18 @@ def released_keys(family, form):
     return source() if callable(source) else golden.released_keys(source)
 
 
+def neurons_of(family, form):
+    """Released names of the neurons, where they are known."""
+    case = RELEASES[family][form][2]
+    return golden.load_case(case)['firing_rates'] if case else NEURONS.get(form, list)()
+
+
 def parameters_of(keys):
     """Number of parameters of a released state dict."""
-    buffers = ('running_mean', 'running_var', 'num_batches_tracked', 'init_state', 'signed')
-    return sum(math.prod(shape) for name, shape in keys.items() if not name.endswith(buffers))
+    buffers = re.compile(
+        r'running_mean$|running_var$|num_batches_tracked$|firing_rate_\w+$|init_state$|signed$'
+    )
+    return sum(math.prod(shape) for name, shape in keys.items() if not buffers.search(name))
 
 
 def zeros(keys):

@@ -18,6 +18,7 @@ from mmqkformer.engine.statistics import (
     subset_indices,
     subset_loader,
 )
+from mmqkformer.layers import RunningRate
 
 
 class Points(Dataset):
@@ -107,6 +108,24 @@ def test_layers_kept_in_evaluation_mode_and_without_statistics_are_skipped(model
     assert statistics_layers(model) == [
         model.first, model.second, model.auxiliary, model.synchronised,
     ]  # fmt: skip
+
+
+def test_a_running_rate_becomes_the_mean_of_those_of_the_batches(model):
+    model.rate, model.unused = RunningRate(3), RunningRate(3)
+    model.unused.rate.fill_(0.7)
+    seen = []
+
+    def fire(module, args, y):
+        spikes = (y > 0).float()
+        seen.append(spikes.mean(0))
+        model.rate(spikes[None, :, :, None, None])
+
+    model.second.register_forward_hook(fire)
+    estimate_statistics(model, loader(noise=0), num_samples=24)
+    assert len(seen) == 3
+    torch.testing.assert_close(model.rate.rate.flatten(), torch.stack(seen).mean(0))
+    assert model.rate.momentum == 0.001
+    assert model.unused.rate.flatten().tolist() == pytest.approx([0.7] * 3)
 
 
 def test_a_model_without_statistics_reads_no_data(model):

@@ -32,6 +32,17 @@ def test_frames_are_stacked_as_they_are(stacked):
     assert out['inputs'].shape == (4, 5, 2, 6, 7)
 
 
+def test_the_sum_of_the_polarities_is_a_third_channel():
+    data = batch()
+    frames = torch.stack(data['inputs'])
+    mixed = build(batch_augments=MIXUP, add_sum=True)(data, training=True)['inputs']
+    assert mixed.shape == (4, 5, 3, 6, 7)
+    assert not torch.equal(mixed[:, :, :2], frames)
+    torch.testing.assert_close(mixed[:, :, 2], mixed[:, :, 0] + mixed[:, :, 1])
+    plain = build(add_sum=True)(data)['inputs']
+    assert torch.equal(plain[:, :, :2], frames)
+
+
 def test_three_steps_are_no_colours():
     """mmpretrain's own would take the first axis of a sample for the colours."""
     data = batch(shape=(3, 2, 6, 7))

@@ -146,13 +146,21 @@ def test_every_architecture_is_a_name_of_any_backbone(name):
                 MODELS.build(dict(type='SpikingBackbone', arch=name))
             return
         model = MODELS.build(dict(type='SpikingBackbone', arch=name))
-    if millions := re.search(r'-([\d.]+)m$', name):
-        parameters = sum(p.numel() for p in model.parameters()) + 1000 * (model.channels[-1] + 1)
-        assert parameters / 1e6 == pytest.approx(float(millions[1]), rel=0.02)
-    else:
-        # Depth, width, and perhaps what it is for
-        depth, width = map(int, re.search(r'-(\d+)-(\d+)(-[a-z]+)?$', name).groups()[:2])
-        assert (sum(model.depths), model.channels[-1]) == (depth, width)
+        if millions := re.search(r'-([\d.]+)m$', name):
+            parameters = sum(p.numel() for p in model.parameters())
+            classifier = 1000 * (model.channels[-1] + 1)
+            assert (parameters + classifier) / 1e6 == pytest.approx(float(millions[1]), rel=0.02)
+        elif sized := re.search(r'-(\d+)-(\d+)(-[a-z]+)?$', name):
+            # Depth, width, and perhaps what it is for
+            depth, width = map(int, sized.groups()[:2])
+            assert (sum(model.depths), model.channels[-1]) == (depth, width)
+        else:
+            assert re.search(r'-(ti|s|m|l|cifar|gesture)$|resnet-\d+(-i?and)?$', name)
+            if layers := re.search(r'resnet-(\d+)', name):
+                # On the way from the image to the classifier, which is one as well
+                convs = [key for key, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+                through = [key for key in convs if 'shortcut' not in key]
+                assert len(through) + 1 == int(layers[1]) + 2 * (layers[1] == '104')
 
 
 @pytest.mark.parametrize('out', ['rates', 'spikes', 'stream'])

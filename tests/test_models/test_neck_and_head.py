@@ -182,3 +182,15 @@ def test_features_that_do_not_fit_are_named():
         head()((torch.rand(2, 32, 4, 4),))
     with pytest.raises(ValueError, match=r"set backbone\.out='spikes'"):
         head(loss_on='steps').loss(features('rates'), samples([0, 1, 2]))
+
+
+def test_dropout_is_in_front_of_the_linear_layer():
+    rates = features('rates')
+    plain, dropping = head(), head(dropout=0.5)
+    dropping.load_state_dict(plain.state_dict())
+    means = plain.pre_logits(rates)
+    torch.manual_seed(0)
+    expected = plain.fc(F.dropout(means, 0.5))
+    torch.manual_seed(0)
+    assert torch.equal(dropping.train()(rates), expected)
+    assert torch.equal(dropping.eval()(rates), plain(rates))

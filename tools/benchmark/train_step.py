@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from mmqkformer.analysis import training_memory
-from mmqkformer.analysis.batches import training_batch, training_size
+from mmqkformer.analysis.batches import sample_shape, training_batch, training_size
 from mmqkformer.checks import at_least
 from mmqkformer.engine.launch import adapt_to_cpu
 from mmqkformer.files import written_whole
@@ -101,10 +101,7 @@ def measure(path: str, args: argparse.Namespace) -> Measurement:
         model = MODELS.build(model).to(args.device).train()
         wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
         wrapper.initialize_count_status(model, 0, 10**9)
-        shape = (3, *size)
-        if getattr(model.backbone, 'in_channels', 3) == 2:  # polarities of events
-            shape = (model.backbone.time_steps, 2, *size)
-        batch = training_batch(scope, shape, images)
+        batch = training_batch(scope, sample_shape(model, size), images)
         batch = model.data_preprocessor.cast_data(batch)
     if cuda:
         torch.cuda.reset_peak_memory_stats()

@@ -4,6 +4,7 @@ One that has a map passes it through an ``AttentionMap``. The neuron behind (or,
 residuals, in front of) an attention is the residual's.
 """
 
+from .dssa import DSSA
 from .parts import AttentionMap
 from .qk import QKChannelAttention, QKTokenAttention
 from .rep_conv import PointwiseRepConvSelfAttention, RepConvSelfAttention
@@ -11,6 +12,7 @@ from .spike_driven import SpikeDrivenSelfAttention
 from .spiking_self_attention import SpikingSelfAttention
 
 __all__ = [
+    'DSSA',
     'AttentionMap',
     'PointwiseRepConvSelfAttention',
     'QKChannelAttention',

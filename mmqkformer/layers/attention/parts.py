@@ -20,7 +20,7 @@ class AttentionMap(nn.Module):
     ============ =================================================
     ``tokens``   of each head and token, ``[T, B, heads, H, W]``
     ``channels`` of each channel, ``[T, B, C, 1, 1]``
-    ``pairs``    of key and query, ``[T, B, heads, H * W, H * W]``
+    ``pairs``    of key and query, ``[T, B, heads, keys, queries]``
     ============ =================================================
 
     Args:

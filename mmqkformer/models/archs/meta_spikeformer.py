@@ -57,6 +57,7 @@ def meta_spikeformer(
         build_part('product_neuron', product_neuron, SpikingNeuron)
     if layer_scale is not None:
         check_number('layer_scale', layer_scale, above=0)
+    convolution = [dict(type='SepConv', name='sep'), dict(type='ConvBranch', name='conv')]
     attention = dict(
         type='RepConvSelfAttention', num_heads=num_heads, scale=scale, product_neuron=product_neuron
     )

@@ -2,9 +2,9 @@
 
 from mmengine.model import BaseModule
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...checks import check_bool
+from ...layers.running_rate import RUNNING
 
 
 class StageTraining(BaseModule):
@@ -15,7 +15,7 @@ class StageTraining(BaseModule):
 
         Args:
             frozen_stages (int): -1 freezes nothing, 0 the stem, i >= 1 the first i stages.
-            norm_eval (bool): Whether norms stay in eval mode in training.
+            norm_eval (bool): Whether norms, and running rates, stay in eval mode in training.
         """
         self.frozen_stages = frozen_stages
         self.norm_eval = check_bool('norm_eval', norm_eval)
@@ -37,7 +37,7 @@ class StageTraining(BaseModule):
         self._freeze()
         if mode and self.norm_eval:
             for module in self.modules():
-                if isinstance(module, _BatchNorm):
+                if isinstance(module, RUNNING):
                     module.eval()
         return self
 

@@ -23,10 +23,17 @@ class EventDataPreprocessor(ClsDataPreprocessor):
             itself. Defaults to False.
         batch_augments (dict | None): See mmpretrain's ``RandomBatchAugment``. Defaults to None.
         to_rgb (bool): Has to be False.
+        add_sum (bool): Whether frames get a third channel, the sum of both polarities, as networks
+            for images take three. Defaults to False.
+
+    Attributes:
+        polarities (int): Channels of the frames that come in.
 
     Raises:
         ValueError: ``to_rgb`` is set.
     """
+
+    polarities = 2
 
     def __init__(
         self,
@@ -34,12 +41,14 @@ class EventDataPreprocessor(ClsDataPreprocessor):
         to_onehot: bool = False,
         batch_augments: dict | None = None,
         to_rgb: bool = False,
+        add_sum: bool = False,
     ) -> None:
         if check_bool('data_preprocessor.to_rgb', to_rgb):
             raise ValueError(
                 f'data_preprocessor.to_rgb={to_rgb!r}: expected False, the two channels of event '
                 'frames are polarities'
             )
+        check_bool('data_preprocessor.add_sum', add_sum)
         if num_classes is not None:
             check_int('data_preprocessor.num_classes', num_classes, 1)
         if batch_augments is not None:
@@ -50,6 +59,7 @@ class EventDataPreprocessor(ClsDataPreprocessor):
             # A copy: mmpretrain's augmentation appends to its config, which is built again
             batch_augments=copy.deepcopy(batch_augments),
         )
+        self.add_sum = add_sum
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Stacks and, in training, augments.
@@ -60,13 +70,18 @@ class EventDataPreprocessor(ClsDataPreprocessor):
             training (bool): Whether batch augmentations apply. Defaults to False.
 
         Returns:
-            dict: ``inputs`` ``[B, T, 2, H, W]``, float32, and ``data_samples``.
+            dict: ``inputs`` ``[B, T, 2, H, W]`` (with ``add_sum`` 3 channels), float32, and
+            ``data_samples``.
 
         Raises:
             ValueError: The inputs have other axes, or not all the same shape.
         """
         data = dict(data, inputs=_stacked(data['inputs']))
-        return super().forward(data, training)
+        data = super().forward(data, training)
+        if self.add_sum:
+            frames = data['inputs']
+            data['inputs'] = torch.cat([frames, frames.sum(2, keepdim=True)], dim=2)
+        return data
 
 
 def _stacked(inputs: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:

@@ -36,6 +36,8 @@ class SpikingClsHead(QuantisedPart, ClsHead):
         in_channels (int): Channels of the features.
         neuron (dict | None): Neuron that fires on the token means ``[T, B, C]``. Defaults to None.
         bias (bool): Whether the linear layer has a bias. Defaults to True.
+        dropout (float): Probability, in [0, 1), with which the linear layer sees a 0 in training
+            instead of a channel. Defaults to 0.0.
         loss_on (str): ``mean``, the loss of the mean logits, or ``steps``, the mean of the losses
             of every time step. Defaults to ``mean``.
         mse_weight (float): Weight w of TET's regularising term, in [0, 1). Defaults to 0.0.
@@ -64,6 +66,7 @@ class SpikingClsHead(QuantisedPart, ClsHead):
         in_channels: int,
         neuron: dict | None = None,
         bias: bool = True,
+        dropout: float = 0.0,
         loss_on: str = 'mean',
         mse_weight: float = 0.0,
         mse_target: float = 1.0,
@@ -114,6 +117,7 @@ class SpikingClsHead(QuantisedPart, ClsHead):
         # mmpretrain's own refuses mixed labels
         self.log_accuracy = check_bool('cal_acc', cal_acc)
         check_bool('bias', bias)
+        self.dropout = check_number('dropout', dropout, low=0, below=1)
         self.neuron = None
         if neuron is not None:
             self.neuron = build_part('neuron', neuron, SpikingNeuron)
@@ -167,10 +171,15 @@ class SpikingClsHead(QuantisedPart, ClsHead):
         return self._classify(x)
 
     def _classify(self, x: Tensor) -> Tensor:
-        x = x.to(self.fc.weight.dtype)
+        x = self._dropped(x)
         if self.fc_distilled is None:
             return self.fc(x)
         return (self.fc(x) + self.fc_distilled(x)) / 2
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        """What the linear layers see."""
+        x = x.to(self.fc.weight.dtype)
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
     def loss(
         self,
@@ -196,7 +205,7 @@ class SpikingClsHead(QuantisedPart, ClsHead):
                 f'which has the teacher, with a weight, and another classifier without'
             )
         if self.fc_distilled is not None:
-            x = self._mean_pre_logits(feats).to(self.fc.weight.dtype)
+            x = self._dropped(self._mean_pre_logits(feats))
             own, distilled = self.fc(x), self.fc_distilled(x)
             logits = (own + distilled) / 2
             losses = self._get_loss(own, data_samples, **kwargs)

@@ -1,0 +1,3 @@
+_base_ = 'sew-resnet-34_8xb32_in1k.py'
+
+model = dict(backbone=dict(arch='sew-resnet-50'), head=dict(in_channels=2048))
