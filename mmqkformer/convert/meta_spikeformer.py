@@ -56,7 +56,6 @@ RULES = [
     (rf'{BLOCK}\.mlp\.(fc[12])_(conv|bn)', 'backbone.{1}.blocks.{2}.mlp.{3}.{4}'),
     ('lif', 'head.neuron'),
     ('head', 'head.fc'),
-    ('head_kd', 'head.fc_distilled'),
 ]
 WORDS = {
     'downsample1_1': 'stages.0',
@@ -87,5 +86,11 @@ WORDS = {
 }
 
 register_family(
-    Family(name='meta_spikeformer', marks=[MARKS], rules=RULES, words=WORDS, backbone=backbone)
+    Family(
+        name='meta_spikeformer',
+        marks=[MARKS],
+        rules=[*RULES, ('head_kd', 'head.fc_distilled')],
+        words=WORDS,
+        backbone=backbone,
+    )
 )
