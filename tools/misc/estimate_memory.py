@@ -94,8 +94,8 @@ def table_row(
     name: str, memory: TrainingMemory, plain: TrainingMemory | None, cp: TrainingMemory | None
 ) -> str:
     """A line of the table of the documentation."""
-    # A peak in the forward pass knows no 'saved'
-    activations = sum(memory.parts.get(part, 0) for part in ('saved', 'working'))
+    # Where the peak is in the forward pass, nothing is saved yet
+    activations = memory.parts.get('saved', 0) + memory.parts['working']
     fitting = [f'{m.images} ({m.total / GIB:.1f})' if m else 'none' for m in (plain, cp)]
     cells = [
         f'`{name}`',

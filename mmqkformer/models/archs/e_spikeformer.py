@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from ...checks import check_bool, check_int, check_number
+from .meta_spikeformer import DEPTHS, STRIDES
 from .registry import register_arch
 from .strided import check_stages, strided_stages
 
-_DEPTHS = (1, 1, 2, 6, 2)
 _LARGE_DEPTHS = (1, 1, 2, 12)
 
 
@@ -21,7 +21,7 @@ _LARGE_DEPTHS = (1, 1, 2, 12)
 )
 def e_spikeformer(
     embed_dims: Sequence[int],
-    depths: Sequence[int] = _DEPTHS,
+    depths: Sequence[int] = DEPTHS,
     num_heads: int = 8,
     mlp_ratio: float = 4,
 ) -> list[dict]:
@@ -43,7 +43,7 @@ def e_spikeformer(
     Raises:
         ValueError: A value is out of range.
     """
-    check_stages(embed_dims, depths, len(_DEPTHS))
+    check_stages(embed_dims, depths, len(DEPTHS))
     check_int('num_heads', num_heads, 1)
     check_number('mlp_ratio', mlp_ratio, above=0)
     convolution = [
@@ -67,7 +67,7 @@ def e_spikeformer(
         ]
 
     blocks = [convolution] * 3 + [transformer(channels) for channels in embed_dims[3:]]
-    return strided_stages(embed_dims, depths, (2, 2, 2, 2, 1), blocks)
+    return strided_stages(embed_dims, depths, STRIDES, blocks)
 
 
 @register_arch(

@@ -14,7 +14,7 @@ SIZES = {
     'meta-spikeformer-31m': dict(embed_dims=[48, 96, 192, 384, 480]),
     'meta-spikeformer-55m': dict(embed_dims=[64, 128, 256, 512, 640]),
 }
-_STRIDES = (2, 2, 2, 2, 1)
+STRIDES = (2, 2, 2, 2, 1)
 
 
 @register_arch('meta_spikeformer', **SIZES)
@@ -67,4 +67,4 @@ def meta_spikeformer(
         for name, branch in dict(attention=attention, mlp=mlp).items()
     ]
     blocks = [convolution] * 3 + [transformer] * 2
-    return strided_stages(embed_dims, depths, _STRIDES, blocks)
+    return strided_stages(embed_dims, depths, STRIDES, blocks)
