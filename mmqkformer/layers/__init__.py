@@ -8,7 +8,7 @@ from .attention import (
     SpikeDrivenSelfAttention,
     SpikingSelfAttention,
 )
-from .branches import ConvBranch, SepConv, SpikingMLP
+from .branches import ConvBranch, ConvUnit, SepConv, SpikingMLP
 from .conv import SpikingConv
 from .embed import ConvEmbed
 from .memory import checkpointed
@@ -25,6 +25,7 @@ __all__ = [
     'AttentionMap',
     'ConvBranch',
     'ConvEmbed',
+    'ConvUnit',
     'DropPath',
     'PEDSStem',
     'QKChannelAttention',

@@ -1,0 +1,10 @@
+# The release does not give this model's recipe: Max-Former's of the same size.
+_base_ = [
+    '../_base_/models/max_former/ms-qkformer-10-384.py',
+    '../_base_/datasets/imagenet_224_max_former.py',
+    '../_base_/schedules/imagenet_200e.py',
+    '../_base_/default_runtime.py',
+]
+
+optim_wrapper = dict(optimizer=dict(lr=2.7e-3))
+param_scheduler = dict(eta_min=2.5e-6)

@@ -1,0 +1,11 @@
+# Max-Former's recipe, see ms-qkformer-10-384_8xb64_in1k.py.
+_base_ = 'ms-qkformer-10-384_8xb64_in1k.py'
+
+model = dict(backbone=dict(arch='ms-qkformer-10-768'), head=dict(in_channels=768))
+data_preprocessor = dict(
+    batch_augments=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)])
+)
+train_dataloader = dict(batch_size=16)
+
+optim_wrapper = dict(accumulative_counts=4)
+param_scheduler = dict(eta_min=1e-5)
