@@ -1,5 +1,4 @@
-# 512 images per optimizer step, as the release's 8 GPUs x 64; micro-batches of 32 fit 32 GB, and
-# their statistics are those of the norms.
+# As the release, 8 GPUs x 64 images, which are those of the norms' statistics too.
 _base_ = [
     '../_base_/models/max_former/max-former-10-384.py',
     '../_base_/datasets/imagenet_224_max_former.py',
@@ -7,5 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-optim_wrapper = dict(optimizer=dict(lr=2.7e-3))
+train_dataloader = dict(batch_size=64)
+
+optim_wrapper = dict(accumulative_counts=1, optimizer=dict(lr=2.7e-3))
 param_scheduler = dict(eta_min=2.5e-6)

@@ -1,4 +1,5 @@
-# The release does not give this model's recipe: Max-Former's of the same size.
+# The release does not give this model's recipe: Max-Former's of the same size, with the 64 images of
+# a GPU at once.
 _base_ = [
     '../_base_/models/max_former/ms-qkformer-10-384.py',
     '../_base_/datasets/imagenet_224_max_former.py',
@@ -6,5 +7,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-optim_wrapper = dict(optimizer=dict(lr=2.7e-3))
+train_dataloader = dict(batch_size=64)
+
+optim_wrapper = dict(accumulative_counts=1, optimizer=dict(lr=2.7e-3))
 param_scheduler = dict(eta_min=2.5e-6)

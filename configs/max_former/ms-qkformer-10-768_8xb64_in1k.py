@@ -1,4 +1,5 @@
-# Max-Former's recipe, see ms-qkformer-10-384_8xb64_in1k.py.
+# Max-Former's recipe. 16 images are what fits 32 GB of 64 on a GPU, see docs/v100.md: the statistics
+# of the norms are theirs.
 _base_ = 'ms-qkformer-10-384_8xb64_in1k.py'
 
 model = dict(backbone=dict(arch='ms-qkformer-10-768'), head=dict(in_channels=768))

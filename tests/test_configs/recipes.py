@@ -14,10 +14,22 @@ CONFIGS = sorted(p.removeprefix('configs/').removesuffix('.py') for p in classif
 TRAINED = [name for name in CONFIGS if '288px' not in name]
 
 # Rates at epoch 0, at the peak and at the end, epochs of warm-up and cosine; ImageNet's
-# augmentation: crops, magnitude of RandAugment, what mixes the batch and how often
-_SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384)
+# augmentation: crops, magnitude of RandAugment, the short edge of a test image; what mixes the
+# batch, how often, and until which epoch
+_SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384, edge=235)
 _SDT_MIX = ('Mixup', 0.2), ('CutMix', 1.0)
-_META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9)
+_META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9, edge=256)
+_MAX = dict(optimizer='AdamW', decay=0.05, epochs=(5, 200), batch=512)
+_MAX.update(crop=(0.08, 1.0), magnitude=9, edge=256)
+_MAX_CIFAR = dict(optimizer='AdamW', decay=0.06, epochs=(20, 400))
+_MAX_EVENTS = dict(optimizer='AdamW', decay=0.06, batch=16, rates=(1e-5, 5e-3, 1e-5))
+_MAX_EVENTS.update(mix=(('Mixup', 0.5), ('CutMix', 0.1), 0.5))
+
+
+def _max_mix(alpha):
+    return ('Mixup', alpha), ('CutMix', 1.0), 0.5
+
+
 RECIPES = {
     r'sdt_v1/.*-8-(384|512)_.*in1k': dict(
         _SDT, rates=(1e-5, 1.5e-3, 1.5e-5), crop=(0.2, 1.0), magnitude=5, mix=(*_SDT_MIX, 0.6)
@@ -57,6 +69,25 @@ RECIPES = {
     r'meta_spikeformer/.*-t4(-distilled)?_': dict(
         _META, epochs=(5, 50), batch=192, rates=(0, 1.5e-5, 1e-6)
     ),
+    r'max_former/.*-10-384_': dict(_MAX, rates=(0, 2.7e-3, 2.5e-6), mix=_max_mix(0.25)),
+    r'max_former/.*-10-512_': dict(_MAX, rates=(0, 2.7e-3, 1e-6), mix=_max_mix(0.4)),
+    r'max_former/.*-10-512-t1_': dict(_MAX, rates=(0, 2.4e-3, 1e-5), mix=_max_mix(0.2)),
+    r'max_former/.*-10-768_': dict(_MAX, rates=(0, 2.7e-3, 1e-5), mix=_max_mix(0.8)),
+    r'max_former/.*-10-768-t1_': dict(_MAX, rates=(0, 2.4e-3, 1e-5), mix=_max_mix(0.8)),
+    r'max_former/.*cifar10$': dict(
+        _MAX_CIFAR,
+        batch=128,
+        rates=(8e-5, 1.5e-3, 1e-5),
+        mix=(('Mixup', 0.5), ('CutMix', 0.5), 1.0),
+    ),
+    r'max_former/.*cifar100$': dict(
+        _MAX_CIFAR,
+        batch=64,
+        rates=(1e-5, 1.5e-3, 1e-5),
+        mix=(('Mixup', 0.75), ('CutMix', 0.5), 1.0),
+    ),
+    r'max_former/.*cifar10dvs': dict(_MAX_EVENTS, epochs=(10, 96), mix_until=75),
+    r'max_former/.*dvs128': dict(_MAX_EVENTS, epochs=(10, 150), mix_until=90),
 }
 
 
