@@ -1,5 +1,4 @@
-# 32 images are what fits 32 GB of 64 on a GPU, see docs/v100.md: the statistics of the norms are
-# theirs.
+# 32 images are what fits 32 GB of 64 on a GPU, see docs/v100.md: the norms' statistics are theirs.
 _base_ = 'max-former-10-384_8xb64_in1k.py'
 
 model = dict(backbone=dict(arch='max-former-10-512'), head=dict(in_channels=512))

@@ -1,5 +1,5 @@
-# The release does not give this model's recipe: Max-Former's of the same size, with the 64 images of
-# a GPU at once.
+# The release does not give this model's recipe: Max-Former's of the same size, with all 64 images
+# of a GPU at once.
 _base_ = [
     '../_base_/models/max_former/ms-qkformer-10-384.py',
     '../_base_/datasets/imagenet_224_max_former.py',

@@ -1,5 +1,5 @@
-# Max-Former's recipe. 32 images are what fits 32 GB of 64 on a GPU, see docs/v100.md: the statistics
-# of the norms are theirs.
+# Max-Former's recipe. 32 images are what fits 32 GB of 64 on a GPU, see docs/v100.md: the norms'
+# statistics are theirs.
 _base_ = 'ms-qkformer-10-384_8xb64_in1k.py'
 
 model = dict(backbone=dict(arch='ms-qkformer-10-512'), head=dict(in_channels=512))
