@@ -1,4 +1,4 @@
-"""Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
+"""Test a checkpoint, this zoo's or a released one: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
 import os
@@ -12,6 +12,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from mmqkformer.checks import at_least, number
+from mmqkformer.convert import read_released
 from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.engine import checkpoints, launch
 from mmqkformer.files import disk_errors_in_one_line
@@ -20,7 +21,9 @@ from mmqkformer.files import disk_errors_in_one_line
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a checkpoint')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'checkpoint', help='checkpoint file, or one of a public release, as it was downloaded'
+    )
     launch.add_launch_arguments(parser)
     parser.add_argument('--out', help='file to write metrics or predictions to')
     parser.add_argument(
@@ -103,7 +106,7 @@ def test_and_write(runner: Runner, out: Path, item: str | None) -> None:
 def main() -> None:
     args = parse_args()
     cfg = launch.load_config(args)
-    cfg.load_from = args.checkpoint
+    cfg.load_from = None
     cfg.resume = False
     if args.amp:
         cfg.test_cfg.fp16 = True
@@ -112,9 +115,16 @@ def main() -> None:
     if args.tta:
         augment_at_test_time(cfg)
     check_data_root(cfg, ('test_dataloader',))
+    released = read_released(checkpoints.local_file(args.checkpoint))
+    if released is None:
+        cfg.load_from = args.checkpoint
 
     runner = launch.build_runner(cfg)
-    checkpoints.check_checkpoint(runner.model, args.checkpoint)
+    if released is None:
+        checkpoints.check_checkpoint(runner.model, args.checkpoint)
+    else:
+        name = f'checkpoint {args.checkpoint!r}, {released["meta"]["family"]} family,'
+        checkpoints.load_weights(runner.model, released['state_dict'], name)
     if args.out is None:
         runner.test()
     else:

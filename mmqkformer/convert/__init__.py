@@ -5,9 +5,11 @@ Each family is one module of this folder, with a table, see :class:`Family`. All
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..files import written_whole
 from .reading import load_released
@@ -28,6 +30,7 @@ __all__ = [
     'convert_state_dict',
     'family_of',
     'load_released',
+    'read_released',
     'register_family',
 ]
 
@@ -51,15 +54,38 @@ def convert_file(source: str | Path, target: str | Path, use_ema: bool = False) 
         FileNotFoundError: There is no such source.
         UnknownCheckpointError: The source is no released checkpoint; nothing is written.
     """
-    released = load_released(source, use_ema)
+    checkpoint = _converted(source, load_released(source, use_ema))
+    with written_whole(target) as partial:
+        torch.save(checkpoint, partial)
+    return checkpoint
+
+
+def read_released(source: str | Path) -> dict | None:
+    """Reads a file that may be a released one.
+
+    Args:
+        source (str | Path): A file.
+
+    Returns:
+        dict | None: What :func:`convert_file` would write; None if the file's names are of no
+        family, or it cannot be read: then it is no released file, whatever else it may be.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UnknownCheckpointError: It is of a family, and damaged.
+    """
+    try:
+        released = load_released(source)
+        family_of([str(name).removeprefix('module.') for name in released])
+    except UnknownCheckpointError:
+        return None
+    return _converted(source, released)
+
+
+def _converted(source: str | Path, released: Mapping[str, Tensor]) -> dict:
     try:
         family, state_dict = convert_state_dict(released)
     except UnknownCheckpointError as error:
         raise UnknownCheckpointError(f'{source}: {error}') from error
-    checkpoint = {
-        'meta': {'source': Path(source).name, 'family': family},
-        'state_dict': state_dict,
-    }
-    with written_whole(target) as partial:
-        torch.save(checkpoint, partial)
-    return checkpoint
+    meta = {'source': Path(source).name, 'family': family}
+    return {'meta': meta, 'state_dict': state_dict}

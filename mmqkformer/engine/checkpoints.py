@@ -182,11 +182,30 @@ def check_checkpoint(model: nn.Module, address: str | Path, partial: bool = Fals
     fits_in_part = any(not key.endswith('num_batches_tracked') for key in fitting)
     tolerated = partial and fits_in_part and 'unusable' not in faults
     if faults and not tolerated:
-        raise ValueError(
-            f'checkpoint {str(address)!r} does not fit the model of the config; keys'
-            + listed(faults)
-        )
+        raise _misfit(f'checkpoint {str(address)!r}', faults)
     return checkpoint
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, object], name: str) -> None:
+    """Load weights that have to be exactly a model's, see :func:`misfits`.
+
+    Args:
+        model (nn.Module): Model, possibly wrapped.
+        weights (Mapping[str, object]): Name to what should be a tensor.
+        name (str): What they are, for the error.
+
+    Raises:
+        ValueError: They do not fit; the error names keys.
+    """
+    model = unwrap(model)
+    if faults := misfits(model, weights):
+        raise _misfit(name, faults)
+    # What may be missing, batch counts, has been checked
+    model.load_state_dict(weights, strict=False)
+
+
+def _misfit(name: str, faults: Mapping[str, Mapping[str, str]]) -> ValueError:
+    return ValueError(f'{name} does not fit the model of the config; keys' + listed(faults))
 
 
 def misfits(model: nn.Module, weights: Mapping[str, object]) -> dict[str, dict[str, str]]:

@@ -10,7 +10,7 @@ from .attention import (
     SpikeDrivenSelfAttention,
     SpikingSelfAttention,
 )
-from .branches import GWFFN, ConvBranch, SepConv, SpikingMLP
+from .branches import GWFFN, ConvBranch, ConvUnit, SepConv, SpikingMLP
 from .conv import SpikingConv
 from .embed import ConvEmbed
 from .memory import checkpointed
@@ -30,6 +30,7 @@ __all__ = [
     'AttentionMap',
     'ConvBranch',
     'ConvEmbed',
+    'ConvUnit',
     'DropPath',
     'PEDSStem',
     'PointwiseRepConv',

@@ -173,6 +173,48 @@ class GWFFN(BaseModule):
 
 
 @MODELS.register_module()
+class ConvUnit(BaseModule):
+    """One convolution: ``BN(conv)``.
+
+    Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
+
+    The depthwise one mixes tokens in Max-Former (arXiv 2505.18608); two of 1 x 1, each with a
+    shortcut of its own, are its MLP where the hidden channels are as many as the stage's.
+
+    Args:
+        embed_dims (int): Channels C.
+        norm_cfg (dict): Config of the norm.
+        kernel_size (int): Odd. Defaults to 3.
+        depthwise (bool): Whether each channel is a group of its own. Defaults to False.
+        bias (bool): Whether the convolution has a bias. Defaults to True.
+        init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
+
+    Raises:
+        ValueError: ``kernel_size`` is out of range.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        norm_cfg: dict,
+        kernel_size: int = 3,
+        depthwise: bool = False,
+        bias: bool = True,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        groups = embed_dims if check_bool('depthwise', depthwise) else 1
+        _check_odd('kernel_size', kernel_size)
+        self.conv = SpikingConv(
+            embed_dims, embed_dims, kernel_size, groups=groups, bias=bias, norm_cfg=norm_cfg
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` spikes to currents of the same shape."""
+        return self.conv(x)
+
+
+@MODELS.register_module()
 class SepConv(BaseModule):
     """Separable convolution: ``BN(conv1x1(depthwise(SN(BN(conv1x1)))))``, no biases.
 

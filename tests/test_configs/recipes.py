@@ -14,9 +14,10 @@ CONFIGS = sorted(p.removeprefix('configs/').removesuffix('.py') for p in classif
 TRAINED = [name for name in CONFIGS if '288px' not in name]
 
 # Rates at epoch 0, at the peak and at the end, epochs of warm-up and cosine; ImageNet's
-# augmentation: crops, magnitude of RandAugment, whether it erases, what mixes the batch and how
-# often; the short edge of test images. Where they differ: epochs behind a cosine by epoch, how far
-# the schedule is ahead, whether norms and biases decay, whether CIFAR's images are erased
+# augmentation: crops, magnitude of RandAugment, whether it erases, what mixes the batch, how often
+# and until which epoch; the short edge of test images. Where they differ: epochs behind a cosine by
+# epoch, how far the schedule is ahead, whether norms and biases decay, whether CIFAR's images are
+# erased
 _SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384, erase=False, edge=235)
 _SDT_MIX = ('Mixup', 0.2), ('CutMix', 1.0)
 _META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9, erase=True, edge=256)
@@ -31,6 +32,21 @@ _RESFORMER = dict(
     erase=False,
     edge=235,
 )
+_MAX = dict(_META, optimizer='AdamW', epochs=(5, 200), batch=512)
+_MAX_CIFAR = dict(optimizer='AdamW', decay=0.06, epochs=(20, 400))
+_MAX_EVENTS = dict(
+    optimizer='AdamW',
+    decay=0.06,
+    batch=16,
+    rates=(1e-5, 5e-3, 1e-5),
+    mix=(('Mixup', 0.5), ('CutMix', 0.1), 0.5),
+)
+
+
+def _max_mix(alpha):
+    return ('Mixup', alpha), ('CutMix', 1.0), 0.5
+
+
 RECIPES = {
     r'sdt_v1/.*-8-(384|512)_.*in1k': dict(
         _SDT, rates=(1e-5, 1.5e-3, 1.5e-5), crop=(0.2, 1.0), magnitude=5, mix=(*_SDT_MIX, 0.6)
@@ -124,6 +140,25 @@ RECIPES = {
         rates=(1e-4, 1e-4, 1e-6),
         erases=False,
     ),
+    r'max_former/.*-10-384_': dict(_MAX, rates=(0, 2.7e-3, 2.5e-6), mix=_max_mix(0.25)),
+    r'max_former/.*-10-512_': dict(_MAX, rates=(0, 2.7e-3, 1e-6), mix=_max_mix(0.4)),
+    r'max_former/.*-10-512-t1_': dict(_MAX, rates=(0, 2.4e-3, 1e-5), mix=_max_mix(0.2)),
+    r'max_former/.*-10-768_': dict(_MAX, rates=(0, 2.7e-3, 1e-5), mix=_max_mix(0.8)),
+    r'max_former/.*-10-768-t1_': dict(_MAX, rates=(0, 2.4e-3, 1e-5), mix=_max_mix(0.8)),
+    r'max_former/.*cifar10$': dict(
+        _MAX_CIFAR,
+        batch=128,
+        rates=(8e-5, 1.5e-3, 1e-5),
+        mix=(('Mixup', 0.5), ('CutMix', 0.5), 1.0),
+    ),
+    r'max_former/.*cifar100$': dict(
+        _MAX_CIFAR,
+        batch=64,
+        rates=(1e-5, 1.5e-3, 1e-5),
+        mix=(('Mixup', 0.75), ('CutMix', 0.5), 1.0),
+    ),
+    r'max_former/.*cifar10dvs': dict(_MAX_EVENTS, epochs=(10, 96), mix_until=75),
+    r'max_former/.*dvs128': dict(_MAX_EVENTS, epochs=(10, 150), mix_until=90),
 }
 
 

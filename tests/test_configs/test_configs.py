@@ -122,6 +122,17 @@ PARAMETERS = {
     'qsd/qsd-s_8xb196_in1k': 15_112_208 + 43_712 + 4_512,
     'qsd/qsd-m_8xb196_in1k': 31_333_864 + 62_968 + 6_528,
     'qsd/qsd-l_8xb196_in1k': 55_350_248 + 83_624 + 8_704,
+    'max_former/max-former-10-384_8xb64_in1k': 16_237_240,
+    'max_former/max-former-10-512_8xb64_in1k': 28_653_480,
+    'max_former/max-former-10-768_8xb64_in1k': 63_992_200,
+    'max_former/max-former-4-384_1xb128_cifar10': 6_568_282,
+    'max_former/max-former-4-384_1xb64_cifar100': 6_602_932,
+    'max_former/max-former-2-256-t16_1xb16_cifar10dvs': 1_455_626,
+    'max_former/max-former-2-256-t16_1xb16_dvs128': 1_455_883,
+    'max_former/ms-qkformer-10-384_8xb64_in1k': 16_473_688,
+    'max_former/ms-qkformer-10-512_8xb64_in1k': 29_079_336,
+    'max_former/ms-qkformer-10-768_8xb64_in1k': 64_962_760,
+    'max_former/ms-qkformer-4-384_1xb128_cifar10': 6_706_234,
 }
 
 
@@ -455,6 +466,19 @@ def test_e_spikeformers_large_models_start_from_xaviers_classifier():
     assert model.head.fc.bias.abs().max() == 0
 
 
+def test_max_former_starts_from_a_truncated_normal_but_for_attention_and_classifier():
+    model = MODELS.build(load('max_former/max-former-10-384_8xb64_in1k').model)
+    model.init_weights()
+    first, _, last = (stage.blocks[0] for stage in model.backbone.stages)
+    stem = model.backbone.stages[0].embed.convs[2]
+    for layer in (stem.conv, first.mixer.conv.conv, first.mlp.fc1.conv, last.mlp.fc2.conv):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert layer.bias is None or layer.bias.abs().max() == 0
+    # Uniform within 1 / sqrt(fan in)
+    for layer in (last.attention.value.conv, last.attention.proj.conv, model.head.fc):
+        assert layer.weight.abs().max().item() == pytest.approx(384**-0.5, rel=0.01)
+
+
 def test_sdt_starts_from_a_truncated_normal_and_pytorchs_classifier():
     model = MODELS.build(load('sdt_v1/sdt-v1-2-256-t16_1xb16_dvs128').model)
     model.init_weights()
@@ -484,8 +508,7 @@ def test_the_index_and_the_configs_agree():
     for model in models:
         path = Path(model['Config'])
         family = path.parts[1]
-        named = path.stem.replace('-', '_').startswith(family)
-        name = path.stem if named else f'{family}_{path.stem}'
+        name = f'qkformer_{path.stem}' if family == 'qkformer' else path.stem
         assert model['Name'] == name + ('_release' if 'release' in path.parts else '')
         key = model['Config'].removeprefix('configs/').removesuffix('.py')
         metadata = model['Metadata']

@@ -18,7 +18,7 @@ def test_each_recipe_is_of_some_config():
 @pytest.mark.parametrize('name', NAMES)
 def test_schedule_and_batch(name):
     cfg, recipe = load(name), recipe_of(name)
-    starts, _ = rates(cfg, 8)
+    starts, _ = rates(cfg, 24)
     (start, peak, last), (warmup, epochs) = recipe['rates'], recipe['epochs']
     # By iteration the cosine begins behind the warm-up and nothing follows; by epoch, timm's
     # begins at epoch 0, and 10 more epochs follow at the minimum
@@ -50,10 +50,27 @@ def test_augmentation_of_imagenet(name):
 
 @pytest.mark.parametrize('name', MIXING)
 def test_mixing(name):
-    cfg, (*mixes, prob) = load(name), recipe_of(name)['mix']
+    cfg, recipe = load(name), recipe_of(name)
+    *mixes, prob = recipe['mix']
     augments = cfg.data_preprocessor.batch_augments
     assert [(a.type, a.alpha) for a in augments.augments] == mixes
     assert augments.probs == [prob / 2] * 2
+    # The hook counts epochs from 1
+    ends = [
+        change['action_epoch'] - 1
+        for hook in cfg.get('custom_hooks', [])
+        for change in hook.schedule
+    ]
+    assert ends == ([recipe['mix_until']] if 'mix_until' in recipe else [])
+
+
+def test_cifar_100_has_its_own_mean_and_std_in_max_former():
+    cfg = load('max_former/max-former-4-384_1xb64_cifar100')
+    mean, std = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
+    assert cfg.data_preprocessor.mean == pytest.approx([255 * x for x in mean])
+    assert cfg.data_preprocessor.std == pytest.approx([255 * x for x in std])
+    augment = cfg.train_dataloader.dataset.pipeline[2]
+    assert augment.hparams.pad_val == [112, 124, 129]
 
 
 def test_sdts_loss_on_events_is_that_of_every_time_step():

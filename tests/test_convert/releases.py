@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import golden
@@ -144,6 +145,80 @@ def ms_resnet_104_keys():
 
 # Names of the neurons of forms without a golden case
 NEURONS = {'sew-resnet-50_in1k': sew_resnet_50_neurons}
+
+
+def max_former_cifar_keys():
+    """Max-Former-4-384 for CIFAR-10: the stem of MS-QKFormer's, and ImageNet's embeddings."""
+    wide = golden.released_keys('max-former-10-384_in1k.keys.json')
+    keys = {
+        name: shape
+        for name, shape in golden.released_keys('ms-qkformer-4-384_cifar100.keys.json').items()
+        if not re.match(r'patch_embed[23]|stage[12]\.0\.attn', name)
+    }
+    embeds = {n: shape for n, shape in wide.items() if re.match(r'patch_embed[23]', n)}
+    mixer = {n: shape for n, shape in wide.items() if n.startswith('stage2.0.mixer')}
+    mixer['stage2.0.mixer.conv.weight'] = [192, 1, 3, 3]
+    return {**keys, **embeds, **mixer, 'head.weight': [10, 384], 'head.bias': [10]}
+
+
+def max_former_events_keys():
+    """Max-Former-2-256 for DVS128 Gesture."""
+    convs = {
+        'patch_embed1.proj_': (16, 2, 3, 3),
+        'patch_embed1.max_embed1.embed_': (32, 16, 3, 3),
+        'patch_embed1.max_embed2.embed_': (64, 32, 3, 3),
+        'patch_embed1.max_embed3.embed_': (128, 64, 3, 3),
+        'patch_embed1.embed1.embed_': (128, 32, 1, 1),
+        'stage1.0.mixer.conv': (128, 1, 3, 3),
+        'patch_embed2.max_embed1.embed_': (256, 128, 3, 3),
+        'patch_embed2.embed1.embed_': (256, 256, 3, 3),
+        'patch_embed2.max_embed2.embed_': (256, 128, 1, 1),
+        **{f'stage2.0.attn.{layer}_': (256, 256, 1) for layer in ('q', 'k', 'v', 'proj')},
+        **{
+            f'stage{stage}.0.mlp.fc{layer}_': (width, width, 1, 1)
+            for stage, width in ((1, 128), (2, 256))
+            for layer in (1, 2)
+        },
+    }
+    keys = {'head.weight': [11, 256], 'head.bias': [11]}
+    for name, (channels, *rest) in convs.items():
+        conv, norm = (name, f'{name}_bn') if 'mixer' in name else (f'{name}conv', f'{name}bn')
+        keys[f'{conv}.weight'] = [channels, *rest]
+        if re.search('mixer|proj_$|fc', name) and 'patch' not in name:
+            keys[f'{conv}.bias'] = [channels]
+        leaves = ('weight', 'bias', 'running_mean', 'running_var')
+        keys |= {f'{norm}.{leaf}': [channels] for leaf in leaves}
+        keys[f'{norm}.num_batches_tracked'] = []
+    return keys
+
+
+# Some neurons of forms without a golden case, by family
+SOME_NEURONS = {
+    'max_former_cifar': [
+        'patch_embed1.embed1.embed_lif',
+        'patch_embed2.max_embed1.embed_lif',
+        'patch_embed2.embed1.embed_lif',
+        'stage2.0.mixer.conv_neuron',
+        'stage3.0.attn.x_lif',
+        'stage3.0.attn.attn_lif',
+        'stage1.0.mlp.fc1_lif',
+        'stage1.0.mlp.fc2_lif',
+        'head_lif',
+    ],
+    'max_former_events': [
+        'patch_embed1.max_embed1.embed_lif',
+        'patch_embed1.max_embed2.embed_lif',
+        'patch_embed1.max_embed3.embed_lif',
+        'patch_embed2.max_embed1.embed_lif',
+        'patch_embed2.embed1.embed_lif',
+        'stage1.0.mixer.conv_neuron',
+        'stage2.0.attn.x_lif',
+        'stage2.0.attn.attn_lif',
+        'stage1.0.mlp.fc1_lif',
+        'stage2.0.mlp.fc2_lif',
+        'head_lif',
+    ],
+}
 
 # Of each family its released forms: names and shapes, the model, and a golden case with neurons
 RELEASES = {
@@ -289,6 +364,41 @@ RELEASES = {
             'qsd-s-15m_in1k_t1_64px_b1',
         ),
     },
+    'max_former': {
+        'max-former-10-384_in1k': (
+            'max-former-10-384_in1k.keys.json',
+            _model_of_config('max_former/max-former-10-384_8xb64_in1k.py'),
+            'max-former-10-384_in1k_t4_64px_b1',
+        ),
+    },
+    'max_former_cifar': {
+        'max-former-4-384_cifar10': (
+            max_former_cifar_keys,
+            _model_of_config('max_former/max-former-4-384_1xb128_cifar10.py'),
+            None,
+        ),
+    },
+    'max_former_events': {
+        'max-former-2-256_dvs128': (
+            max_former_events_keys,
+            _model_of_config('max_former/max-former-2-256-t16_1xb16_dvs128.py'),
+            None,
+        ),
+    },
+    'ms_qkformer': {
+        'ms-qkformer-10-384_in1k': (
+            'ms-qkformer-10-384_in1k.keys.json',
+            _model_of_config('max_former/ms-qkformer-10-384_8xb64_in1k.py'),
+            'ms-qkformer-10-384_in1k_t4_64px_b1',
+        ),
+    },
+    'ms_qkformer_cifar': {
+        'ms-qkformer-4-384_cifar100': (
+            'ms-qkformer-4-384_cifar100.keys.json',
+            _model_of_config('max_former/ms-qkformer-4-384_1xb64_cifar100.py'),
+            'ms-qkformer-4-384_cifar100_t4_b2_train',
+        ),
+    },
 }
 
 
@@ -340,12 +450,11 @@ def converted_model(family, form, case, tmp_path):
     return model
 
 
-def check_golden_logits_and_firing_rates(family, form, name, tmp_path):
-    """The released network's outputs and the firing rate of each of its neurons."""
-    case = golden.load_case(name)
-    model = converted_model(family, form, case, tmp_path).eval()
+@contextmanager
+def _firing_rates(family, model, neurons):
+    """Fills a dict with the mean output of each of the neurons, by their released names."""
     modules = dict(model.named_modules())
-    rates = {}
+    rates, handles = {}, []
 
     def record(neuron):
         def hook(module, args, out):
@@ -353,10 +462,41 @@ def check_golden_logits_and_firing_rates(family, form, name, tmp_path):
 
         return hook
 
-    for neuron in case['firing_rates']:
-        modules[FAMILIES[family].rename(neuron)].register_forward_hook(record(neuron))
-    with torch.no_grad():
+    for neuron in neurons:
+        module = modules[FAMILIES[family].rename(neuron)]
+        handles.append(module.register_forward_hook(record(neuron)))
+    yield rates
+    for handle in handles:
+        handle.remove()
+
+
+def check_golden_logits_and_firing_rates(family, form, name, tmp_path):
+    """The released network's outputs and the firing rate of each of its neurons."""
+    case = golden.load_case(name)
+    model = converted_model(family, form, case, tmp_path)
+    model.train(case['mode'] == 'train')
+    with torch.no_grad(), _firing_rates(family, model, case['firing_rates']) as rates:
         logits = model(golden.case_input(case))
     torch.testing.assert_close(logits, case['logits'], rtol=0, atol=1e-9)
     assert rates == pytest.approx(case['firing_rates'], rel=0, abs=1e-9)
     return model
+
+
+def check_golden_training_step(family, form, name, tmp_path):
+    """Loss, gradients and running statistics of the released network, and its logits."""
+    case = golden.load_case(name)
+    rename = FAMILIES[family].rename
+    model = converted_model(family, form, case, tmp_path).train()
+    logits = model(golden.case_input(case))
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(case['targets']))
+    loss.backward()
+    torch.testing.assert_close(logits.detach(), case['logits'], rtol=0, atol=1e-9)
+    assert loss.item() == pytest.approx(case['loss'], rel=0, abs=1e-9)
+    parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
+    assert len(case['grad_norms']) == len(parameters)
+    for key, norm in case['grad_norms'].items():
+        grad = parameters[rename(key)].grad
+        assert grad.norm().item() == pytest.approx(norm, rel=0, abs=1e-9), key
+    for key, norm in case['running_stat_norms'].items():
+        stat = buffers[rename(key)].double()
+        assert stat.norm().item() == pytest.approx(norm, rel=0, abs=1e-9), key

@@ -8,8 +8,10 @@ import pytest
 import torch
 from releases import (
     RELEASES,
+    SOME_NEURONS,
     build_model,
     check_golden_logits_and_firing_rates,
+    check_golden_training_step,
     neurons_of,
     parameters_of,
     released_keys,
@@ -29,6 +31,10 @@ from mmqkformer.neurons import SpikingNeuron
 
 FORMS = [(family, form) for family, forms in RELEASES.items() for form in forms]
 
+COUNTS = {
+    ('max_former_cifar', 'max-former-4-384_cifar10'): 6_568_282,
+    ('max_former_events', 'max-former-2-256_dvs128'): 1_455_883,
+}
 # QKFormer's cases, and those that train or leak, are in a file of their own
 GOLDEN = [(f, form) for f, form in FORMS if RELEASES[f][form][2] and f != 'qkformer']
 
@@ -42,6 +48,20 @@ def test_golden_logits_and_firing_rates(family, form, tmp_path):
     unused = {n: shape for n, shape in keys.items() if FAMILIES[family].rename(n) is None}
     parameters = sum(p.numel() for p in model.parameters())
     assert parameters == golden.load_case(case)['params'] - parameters_of(unused)
+
+
+def test_golden_training_step(tmp_path):
+    check_golden_training_step(
+        'ms_qkformer_cifar',
+        'ms-qkformer-4-384_cifar100',
+        'ms-qkformer-4-384_cifar100_t4_b2_train',
+        tmp_path,
+    )
+
+
+@pytest.mark.parametrize(('family', 'form'), COUNTS)
+def test_released_names_without_a_golden_case_are_as_many_parameters_as_measured(family, form):
+    assert parameters_of(released_keys(family, form)) == COUNTS[family, form]
 
 
 def test_every_module_is_a_family_whose_released_names_are_known():
@@ -76,6 +96,7 @@ def test_each_rule_is_the_first_to_fit_some_released_name(family):
     rules = FAMILIES[family].rules
     names = {name for form in RELEASES[family] for name in released_keys(family, form)}
     names |= {name for form in RELEASES[family] for name in neurons_of(family, form)}
+    names |= set(SOME_NEURONS.get(family, []))
     used = {
         next(i for i, (pattern, _) in enumerate(rules) if re.match(rf'({pattern})(\.\w+)?$', name))
         for name in names

@@ -3,9 +3,13 @@
 import golden
 import pytest
 import torch
-from releases import build_model, check_golden_logits_and_firing_rates, converted_model
+from releases import (
+    build_model,
+    check_golden_logits_and_firing_rates,
+    check_golden_training_step,
+)
 
-from mmqkformer.convert import FAMILIES, convert_state_dict
+from mmqkformer.convert import convert_state_dict
 from mmqkformer.neurons import BatchLeakingNeuron
 
 CASES = {
@@ -15,7 +19,6 @@ CASES = {
     'hst-4-384_cifar100_t4_b3_leaky': 'hst-4-384_cifar100',
     'hst-2-256_cifar10dvs_t16_b1': 'hst-2-256_cifar10dvs',
 }
-rename = FAMILIES['qkformer'].rename
 
 
 @pytest.mark.parametrize('name', CASES)
@@ -26,22 +29,9 @@ def test_golden_logits_and_firing_rates(name, tmp_path):
 
 
 def test_golden_training_step(tmp_path):
-    case = golden.load_case('hst-4-384_cifar100_t4_b1_train')
-    model = converted_model('qkformer', 'hst-4-384_cifar100', case, tmp_path)
-    model.train()
-    logits = model(golden.case_input(case))
-    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(case['targets']))
-    loss.backward()
-    torch.testing.assert_close(logits.detach(), case['logits'], rtol=0, atol=1e-9)
-    assert loss.item() == pytest.approx(case['loss'], rel=0, abs=1e-9)
-    parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
-    assert len(case['grad_norms']) == len(parameters)
-    for key, norm in case['grad_norms'].items():
-        grad = parameters[rename(key)].grad
-        assert grad.norm().item() == pytest.approx(norm, rel=0, abs=1e-9), key
-    for key, norm in case['running_stat_norms'].items():
-        stat = buffers[rename(key)].double()
-        assert stat.norm().item() == pytest.approx(norm, rel=0, abs=1e-9), key
+    check_golden_training_step(
+        'qkformer', 'hst-4-384_cifar100', 'hst-4-384_cifar100_t4_b1_train', tmp_path
+    )
 
 
 def test_without_the_leak_neighbours_do_not_matter():

@@ -24,7 +24,7 @@ def _imagenet(dims: int, num_heads: int) -> dict:
     )
 
 
-_SIZES = {
+SIZES = {
     'hst-10-384': _imagenet(384, 6),
     'hst-10-512': _imagenet(512, 8),
     'hst-10-768': _imagenet(768, 12),
@@ -49,7 +49,7 @@ _SIZES = {
 }
 
 
-@register_arch('hst', **_SIZES)
+@register_arch('hst', **SIZES)
 def hst(
     embed_dims: Sequence[int],
     depths: Sequence[int],
