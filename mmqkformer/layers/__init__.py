@@ -11,7 +11,7 @@ from .attention import (
 )
 from .branches import GWFFN, ConvBranch, SepConv, SpikingMLP
 from .conv import SpikingConv
-from .embed import ConvEmbed
+from .embed import ConvEmbed, MaxPoolEmbed
 from .memory import checkpointed
 from .presets import PEDS, SPS, PEDSStem
 from .quant import LSQ
@@ -30,6 +30,7 @@ __all__ = [
     'ConvBranch',
     'ConvEmbed',
     'DropPath',
+    'MaxPoolEmbed',
     'PEDSStem',
     'QKChannelAttention',
     'QKTokenAttention',

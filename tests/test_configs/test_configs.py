@@ -98,6 +98,8 @@ PARAMETERS = {
     'spikingresformer/spikingresformer-cifar_1xb128_cifar10': 10_793_152,
     'spikingresformer/spikingresformer-cifar_1xb128_cifar100': 10_827_712,
     'spikingresformer/spikingresformer-gesture-t16_1xb8_dvs128': 2_709_830,
+    'sew_resnet/sew-resnet-7b-t16_1xb16_dvs128': 130_426,
+    'sew_resnet/sew-resnet-wide-7b-t16_1xb16_cifar10dvs': 1_192_218,
     'sew_resnet/sew-resnet-18_8xb32_in1k': 11_689_512,
     'sew_resnet/sew-resnet-34_8xb32_in1k': 21_797_672,
     'sew_resnet/sew-resnet-50_8xb32_in1k': 25_557_032,
@@ -351,6 +353,7 @@ def test_pipelines_and_training_step(name, image):
     # Smaller images: the largest models at full size would take a minute each
     stride = trained // 7 if 'in1k' in name else 4 if 'dvs' in name else 1
     model = MODELS.build(cfg.model)
+    stride = min(stride, trained // model.backbone.strides[-1]) if 'dvs' in name else stride
     inputs = data['inputs'][..., ::stride, ::stride]
     if 'in1k' in name:
         inputs = inputs.repeat_interleave(16, -1).repeat_interleave(16, -2)
