@@ -47,6 +47,8 @@ CLASSIFIERS = {'DistilledClassifier'}
 EMBEDDINGS = [
     name for name, part in PARTS.items() if {'in_channels', 'embed_dims'} <= arguments_of(part)
 ]
+# What keeps its channels
+OWN = {'MaxPoolEmbed': dict(embed_dims=4)}
 # The graph gives these
 OF_THE_GRAPH = {'in_channels', 'embed_dims'}
 # These may be below zero
@@ -92,7 +94,7 @@ def built(name, **changes):
         for key, p in parameters_of(PARTS[name]).items()
         if key in NEEDED and p.default is p.empty
     }
-    cfg = {'type': name, **needed, **TOP.get(name, ('', {}))[1], **changes}
+    cfg = {'type': name, **needed, **OWN.get(name, {}), **TOP.get(name, ('', {}))[1], **changes}
     return MODELS.build(cfg) if name in TOP else build(cfg)
 
 
@@ -145,8 +147,8 @@ def test_what_is_missing_is_named(name):
 def residuals_of_embeddings():
     for name in EMBEDDINGS:
         for residual in ('add', 'membrane'):
-            if (name, residual) == ('SPS', 'membrane'):
-                continue  # Spikformer adds spikes
+            if (name, residual) == ('SPS', 'membrane') or name in OWN:
+                continue  # Spikformer adds spikes; a pool learns nothing
             takes = 'residual' in arguments_of(PARTS[name])
             yield name, dict(residual=residual) if takes else {}
 

@@ -14,8 +14,8 @@ from .table import UnknownCheckpointError
 def load_released(path: str | Path, use_ema: bool = False) -> Mapping[str, Tensor]:
     """Reads a released file without running any code that it may hold.
 
-    Known forms: ``{'model': ...}``, timm's ``{'state_dict': ...}`` with or without
-    ``state_dict_ema``, or a bare state dict.
+    Known forms: ``{'model': ...}``, ``{'net': ...}``, timm's ``{'state_dict': ...}`` with or
+    without ``state_dict_ema``, or a bare state dict.
 
     Args:
         path (str | Path): The file.
@@ -51,7 +51,7 @@ def load_released(path: str | Path, use_ema: bool = False) -> Mapping[str, Tenso
         if not isinstance(content.get('state_dict_ema'), Mapping):
             raise UnknownCheckpointError(f"{path}: has no state dict 'state_dict_ema'")
         return content['state_dict_ema']
-    for key in ('model', 'state_dict'):
+    for key in ('model', 'state_dict', 'net'):
         if isinstance(content.get(key), Mapping):
             return content[key]
     return content

@@ -48,7 +48,7 @@ register_family(
             ),
             (rf'{_ATTENTION}\.activation_in', _BLOCK + '.attention_neuron'),
             (rf'{_ATTENTION}\.activation_attn', _BLOCK + '.attention.map_neuron'),
-            (rf'{_ATTENTION}\.activation_out', _BLOCK + '.attention.proj.neuron'),
+            (rf'{_ATTENTION}\.activation_out', _BLOCK + '.attention.product_neuron'),
             (rf'{_ATTENTION}\.(W|norm\.bn)', _BLOCK + '.attention.key_value.{3}'),
             (rf'{_ATTENTION}\.(Wproj|norm_proj\.bn)', _BLOCK + '.attention.proj.{3}'),
             (rf'{_ATTENTION}\.(firing_rate_\w+)', _BLOCK + '.attention.{3}.rate'),

@@ -12,7 +12,7 @@ from .attention import (
 )
 from .branches import GWFFN, ConvBranch, ConvUnit, SepConv, SpikingMLP
 from .conv import SpikingConv
-from .embed import ConvEmbed
+from .embed import ConvEmbed, MaxPoolEmbed
 from .memory import checkpointed
 from .presets import PEDS, SPS, PEDSStem
 from .quant import LSQ
@@ -32,6 +32,7 @@ __all__ = [
     'ConvEmbed',
     'ConvUnit',
     'DropPath',
+    'MaxPoolEmbed',
     'PEDSStem',
     'PointwiseRepConv',
     'PointwiseRepConvSelfAttention',

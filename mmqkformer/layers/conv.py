@@ -140,6 +140,18 @@ def norm_of_copies(norm: nn.Module, x: Tensor, copies: int) -> Tensor:
     return y
 
 
+def pooled(pool: nn.Module, x: Tensor) -> Tensor:
+    """``[T, B, C, H, W]``, pooled; of equal steps one is computed.
+
+    Args:
+        pool (nn.Module): Pool of feature maps ``[B, C, H, W]``.
+        x (Tensor): ``[T, B, C, H, W]``.
+    """
+    steps = x[:1] if steps_are_equal(x) else x
+    y = split_time(pool(merge_time(steps)), steps.size(0))
+    return y.expand(x.size(0), *y.shape[1:])
+
+
 class SpikingConv(nn.Module):
     """Convolution, norm, and where they are asked for a max-pool and a neuron.
 
@@ -257,8 +269,4 @@ class SpikingConv(nn.Module):
         return self._pooled(self.neuron(x), 'after_neuron') if self.fire == 'last' else x
 
     def _pooled(self, x: Tensor, place: str) -> Tensor:
-        if self.pool_place != place:
-            return x
-        steps = x[:1] if steps_are_equal(x) else x
-        y = split_time(self.pool(merge_time(steps)), steps.size(0))
-        return y.expand(x.size(0), *y.shape[1:])
+        return pooled(self.pool, x) if self.pool_place == place else x

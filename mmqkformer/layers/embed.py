@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..build import arguments_of, build_part, inside
 from ..checks import check_dict, check_int, check_keys, check_list, check_str
 from ..neurons import SpikingNeuron
-from .conv import MAX_CHANNELS, SpikingConv, check_defaults
+from .conv import MAX_CHANNELS, POOL_TYPES, SpikingConv, check_defaults, pooled
 from .residual import RESIDUALS
 
 _UNIT_KEYS = arguments_of(SpikingConv) - {'in_channels', 'out_channels', 'norm_cfg'}
@@ -218,3 +218,37 @@ class ConvEmbed(BaseModule):
         for unit in units[self.shortcut_from :]:
             y = unit(y)
         return y if self.shortcut is None else RESIDUALS[self.join](self.shortcut(x), y)
+
+
+@MODELS.register_module()
+class MaxPoolEmbed(BaseModule):
+    """A max-pool of 2 x 2 without weights: the next stage's blocks on half the size.
+
+    Maps ``[T, B, C, H, W]`` to ``[T, B, C, ceil(H / 2), ceil(W / 2)]``, a membrane to a membrane,
+    and spikes, or sums of them, to what counts as sums.
+
+    Args:
+        in_channels (int): Input channels C.
+        embed_dims (int): Output channels, which are C.
+        in_stream (str): What comes in, ``spikes`` (sums as well) or ``membrane``. Defaults to
+            ``spikes``, and in a backbone to what the stage in front hands on.
+
+    Raises:
+        ValueError: The channels are to change.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int, in_stream: str = 'spikes') -> None:
+        super().__init__()
+        check_int('in_channels', in_channels, 1, MAX_CHANNELS)
+        if embed_dims != in_channels:
+            raise ValueError(
+                f'channels={embed_dims!r}: expected {in_channels}, as a pool keeps them'
+            )
+        check_str('in_stream', in_stream, ('spikes', 'membrane'))
+        self.stream = 'membrane' if in_stream == 'membrane' else 'sums'
+        self.pool = POOL_TYPES['max2']()
+        self.stride = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W] -> [T, B, C, ceil(H / 2), ceil(W / 2)]``."""
+        return pooled(self.pool, x)

@@ -16,8 +16,8 @@ TRAINED = [name for name in CONFIGS if '288px' not in name]
 # Rates at epoch 0, at the peak and at the end, epochs of warm-up and cosine; ImageNet's
 # augmentation: crops, magnitude of RandAugment, whether it erases, what mixes the batch, how often
 # and until which epoch; the short edge of test images. Where they differ: epochs behind a cosine by
-# epoch, how far the schedule is ahead, whether norms and biases decay, whether CIFAR's images are
-# erased
+# epoch, how far the schedule is ahead, steps in its place, whether norms and biases decay, whether
+# CIFAR's images are erased
 _SDT = dict(optimizer='Lamb', decay=0.01, epochs=(20, 300), batch=384, erase=False, edge=235)
 _SDT_MIX = ('Mixup', 0.2), ('CutMix', 1.0)
 _META = dict(optimizer='Lamb', decay=0.05, crop=(0.08, 1.0), magnitude=9, erase=True, edge=256)
@@ -112,6 +112,12 @@ RECIPES = {
     ),
     r'sew_resnet/.*in1k': dict(
         optimizer='SGD', decay=0.0, epochs=(0, 320), batch=256, rates=(0, 0.1, 0), cooldown=0
+    ),
+    r'sew_resnet/.*cifar10dvs': dict(
+        optimizer='SGD', decay=0.0, epochs=(0, 64), batch=16, rates=(0, 0.01, 0), cooldown=0
+    ),
+    r'sew_resnet/.*dvs128': dict(
+        optimizer='SGD', decay=0.0, epochs=(0, 192), batch=16, rates=(0, 1e-3, 0), step=64
     ),
     r'ms_resnet/.*in1k': dict(
         optimizer='SGD',

@@ -20,6 +20,11 @@ def test_schedule_and_batch(name):
     cfg, recipe = load(name), recipe_of(name)
     starts, _ = rates(cfg, 24)
     (start, peak, last), (warmup, epochs) = recipe['rates'], recipe['epochs']
+    assert effective_batch(name, cfg) == recipe['batch']
+    assert cfg.optim_wrapper.optimizer.type == recipe['optimizer']
+    if step := recipe.get('step'):
+        assert starts == pytest.approx([peak * 0.1 ** (epoch // step) for epoch in range(epochs)])
+        return
     # By iteration the cosine begins behind the warm-up and nothing follows; by epoch, timm's
     # begins at epoch 0, and 10 more epochs follow at the minimum
     by_iteration = cfg.param_scheduler.get('convert_to_iter_based', False)
@@ -30,8 +35,6 @@ def test_schedule_and_batch(name):
         expected.append(last + (peak - last) / 2 * (1 + math.cos(angle)))
     expected = [*expected, *[last] * more][recipe.get('ahead', 0) :]
     assert starts == pytest.approx(expected + [last] * recipe.get('ahead', 0))
-    assert effective_batch(name, cfg) == recipe['batch']
-    assert cfg.optim_wrapper.optimizer.type == recipe['optimizer']
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if 'crop' in recipe_of(name)])

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import golden
@@ -141,6 +142,22 @@ def ms_resnet_104_keys():
     for i, in_ in enumerate((3, 64, 64)):
         renamed |= {f'conv1.{i}.weight': [64, in_, 3, 3], f'conv1.{i}.bias': [64]}
     return renamed
+
+
+def sew_resnet_events_keys(widths, container, classes):
+    """Names and shapes of SEW-ResNet for events, of blocks of these widths."""
+    keys, before, number = {}, 2, 0
+    units = {}
+    for width in widths:
+        if width != before:
+            units[f'conv.{number}'] = (width, before, 1)
+            number += 1
+        units |= {f'conv.{number}.conv.{i}': (width, width, 3) for i in range(2)}
+        before, number = width, number + 2
+    for name, (out, in_, kernel) in units.items():
+        keys[f'{name}.0{container}.0.weight'] = [out, in_, kernel, kernel]
+        keys |= _norm_keys(f'{name}.0{container}.1', out) | {f'{name}.1.w': []}
+    return keys | {'out.weight': [classes, before], 'out.bias': [classes]}
 
 
 # Names of the neurons of forms without a golden case
@@ -323,6 +340,18 @@ RELEASES = {
         'sew-resnet-50_in1k': (
             sew_resnet_50_keys,
             _model_of_config('sew_resnet/sew-resnet-50_8xb32_in1k.py'),
+            None,
+        ),
+    },
+    'sew_resnet_events': {
+        'sew-resnet-7b_dvs128': (
+            partial(sew_resnet_events_keys, [32] * 7, '', 11),
+            _model_of_config('sew_resnet/sew-resnet-7b-t16_1xb16_dvs128.py'),
+            None,
+        ),
+        'sew-resnet-wide-7b_cifar10dvs': (
+            partial(sew_resnet_events_keys, [64] * 4 + [128] * 3, '.module', 10),
+            _model_of_config('sew_resnet/sew-resnet-wide-7b-t16_1xb16_cifar10dvs.py'),
             None,
         ),
     },

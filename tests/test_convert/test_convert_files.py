@@ -25,6 +25,7 @@ def forms(state):
     return {
         'model': {'model': state, 'args': argparse.Namespace(a=1), 'max_acc': np.float64(0.5)},
         'module': {'model': wrapped, 'epoch': 3},
+        'net': {'net': state, 'max_test_acc': 0.0},
         'timm': {'state_dict': state, 'state_dict_ema': state, 'metric': np.float32(1.0)},
         'bare': state,
     }

@@ -60,7 +60,7 @@ def by_hand(layer, x, input_rate, map_rate):
     a = layer.map_neuron(similar / torch.sqrt(input_rate * d).view(2, 1, 1))
     y = torch.einsum('tbhdp,tbhpn->tbhdn', kv[:, :, :, d:], a)
     y = y / torch.sqrt(map_rate * patches).view(2, 1, 1)
-    return a, layer.proj(y.reshape(x.shape))
+    return a, layer.proj(layer.product_neuron(y.reshape(x.shape)))
 
 
 @pytest.mark.parametrize('size', [(4, 6), (8, 8), (5, 7)])
@@ -100,10 +100,11 @@ def test_an_input_below_a_patch_is_refused():
 def test_products_are_float32_under_autocast():
     layer = build('DSSA', num_heads=2).float().eval()
     seen = []
-    layer.map_neuron.register_forward_hook(lambda module, args, out: seen.append(args[0].dtype))
+    for neuron in (layer.map_neuron, layer.product_neuron):
+        neuron.register_forward_hook(lambda module, args, out: seen.append(args[0].dtype))
     with torch.autocast('cpu', torch.bfloat16):
         y = layer(spikes(2, 2, 16, 4, 4).bfloat16())
-    assert seen == [torch.float32]
+    assert seen == [torch.float32] * 2
     assert y.dtype == torch.bfloat16
 
 

@@ -253,3 +253,49 @@ def test_a_wrong_start_is_refused_when_the_network_is_built():
     cfg = dict(small('ms_resnet'), init_cfg=dict(type='LastNorm', weight='0'))
     with pytest.raises(ValueError, match=r"^backbone\.init_cfg\.weight='0': expected a finite"):
         MODELS.build(cfg)
+
+
+def test_a_pool_is_an_embedding_that_keeps_channels():
+    pool = MODELS.build(dict(type='MaxPoolEmbed', in_channels=3, embed_dims=3))
+    x = spikes(2, 2, 3, 5, 7)
+    y = pool(x)
+    assert y.shape == (2, 2, 3, 3, 4)
+    assert (pool.stride, pool.stream) == (2, 'sums')
+    padded = F.pad(merge_time(x), [0, 1, 0, 1])
+    assert torch.equal(merge_time(y), F.max_pool2d(padded, 2))
+    assert (
+        MODELS.build(
+            dict(type='MaxPoolEmbed', in_channels=3, embed_dims=3, in_stream='membrane')
+        ).stream
+        == 'membrane'
+    )
+    with pytest.raises(ValueError, match='channels=4: expected 3, as a pool keeps them'):
+        MODELS.build(dict(type='MaxPoolEmbed', in_channels=3, embed_dims=4))
+
+
+def test_the_networks_for_events_pool_behind_every_block():
+    cfg = dict(
+        type='SpikingBackbone', arch=dict(base='sew_resnet_events', embed_dims=[4] * 4 + [8] * 3)
+    )
+    torch.manual_seed(0)
+    model = awake(MODELS.build(dict(cfg, time_steps=2, in_channels=2, out='stream', neuron=IF)))
+    frames = numbers(1, 2, 2, 128, 130)
+    x = frames.transpose(0, 1)
+    for i, stage in enumerate(model.stages):
+        if i:
+            x = split_time(F.max_pool2d(merge_time(x), 2, ceil_mode=True), 2)
+        if i in (0, 4):
+            x = fired(stage.embed.convs[0], x)
+        for block in stage.blocks:
+            y = fired(block.conv.conv2, fired(block.conv.conv1, x))
+            x = x + y
+    assert model.strides[-1] == 128
+    (found,) = model(frames)
+    torch.testing.assert_close(found.as_subclass(torch.Tensor), x)
+    assert x.mean() > 0
+
+
+def fired(part, x):
+    weight = part.conv.weight
+    y = F.conv2d(merge_time(x), weight, None, 1, weight.shape[-1] // 2)
+    return MODELS.build(IF)(split_time(part.norm(y), x.size(0)))

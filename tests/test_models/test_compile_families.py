@@ -22,7 +22,8 @@ def build(family, out, **kwargs):
     torch.manual_seed(0)
     cfg = dict(type='SpikingBackbone', stages=small(family), time_steps=2, out=out, **kwargs)
     model = MODELS.build(cfg).double()
-    images = torch.randn(2, 3, 35, 32, dtype=torch.float64)
+    side = max(32, model.strides[-1])
+    images = torch.randn(2, 3, side + 3, side, dtype=torch.float64)
     return awaken(model, images), images
 
 

@@ -155,8 +155,8 @@ def test_every_architecture_is_a_name_of_any_backbone(name):
             depth, width = map(int, sized.groups()[:2])
             assert (sum(model.depths), model.channels[-1]) == (depth, width)
         else:
-            assert re.search(r'-(ti|s|m|l|cifar|gesture)$|resnet-\d+(-i?and)?$', name)
-            if layers := re.search(r'resnet-(\d+)', name):
+            assert re.search(r'-(ti|s|m|l|cifar|gesture)$|resnet-(wide-)?\d+(-i?and|b)?$', name)
+            if layers := re.search(r'resnet-(\d+)(-|$)', name):
                 # On the way from the image to the classifier, which is one as well
                 convs = [key for key, m in model.named_modules() if isinstance(m, nn.Conv2d)]
                 through = [key for key in convs if 'shortcut' not in key]

@@ -61,9 +61,8 @@ class DSSA(BaseModule):
         self.input_rate, self.map_rate = RunningRate(num_heads), RunningRate(num_heads)
         self.map_neuron = build_part('neuron', neuron, SpikingNeuron)
         self.attention_map = AttentionMap('pairs')
-        self.proj = SpikingConv(
-            embed_dims, embed_dims, 1, fire='first', neuron=neuron, norm_cfg=norm_cfg
-        )
+        self.product_neuron = build_part('neuron', neuron, SpikingNeuron)
+        self.proj = SpikingConv(embed_dims, embed_dims, 1, norm_cfg=norm_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
@@ -80,9 +79,8 @@ class DSSA(BaseModule):
             scale = torch.rsqrt(self.input_rate(queries) * channels)
             pairs = self.attention_map(self.map_neuron(similar * scale))  # [T, B, h, P, N]
             scale = torch.rsqrt(self.map_rate(pairs) * patches)
-            y = (value @ pairs) * scale
-        y = y.to(x.dtype).flatten(2, 3).unflatten(3, x.shape[3:])
-        return self.proj(in_format_of(x, y))
+            spikes = self.product_neuron((value @ pairs) * scale).to(x.dtype)
+        return self.proj(in_format_of(x, spikes.flatten(2, 3).unflatten(3, x.shape[3:])))
 
     def _tokens(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W] -> [T, B, h, d, N]`` in the type of exact counts."""
