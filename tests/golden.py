@@ -66,5 +66,7 @@ def _value(name: str, shape: list[int], kind: str) -> Tensor:
         'bn_bias': lambda: rng.standard_normal(shape) * 0.2 + 0.2,
         'matrix': lambda: rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:])),
         'vector': lambda: rng.standard_normal(shape) * 0.05,
+        # Of the constructor; all that there are so far are dropped
+        'keep': lambda: np.zeros(shape),
     }[kind]()
     return torch.from_numpy(value)

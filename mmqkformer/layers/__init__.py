@@ -5,6 +5,7 @@ from .attention import (
     QKChannelAttention,
     QKTokenAttention,
     RepConvSelfAttention,
+    SpatialTemporalSelfAttention,
     SpikeDrivenSelfAttention,
     SpikingSelfAttention,
 )
@@ -33,6 +34,7 @@ __all__ = [
     'RepConv',
     'RepConvSelfAttention',
     'SepConv',
+    'SpatialTemporalSelfAttention',
     'SpikeDrivenSelfAttention',
     'SpikingBlock',
     'SpikingConv',

@@ -161,6 +161,7 @@ class SpikingConv(nn.Module):
         pool (str | None): Place of a 3 x 3 max-pool of stride 2, ``before_neuron``,
             ``after_neuron`` or ``before_conv``. Defaults to None.
         fire (str): ``last``, ``first`` or ``none``. Defaults to ``last``.
+        drop (float): Dropout between convolution and norm. Defaults to 0.0.
         neuron (dict | None): Neuron config; None fires nowhere. Defaults to None.
         norm_cfg (dict): Config of the norm.
 
@@ -180,6 +181,7 @@ class SpikingConv(nn.Module):
         bias: bool = False,
         pool: str | None = None,
         fire: str = 'last',
+        drop: float = 0.0,
         neuron: dict | None = None,
         norm_cfg: dict,
     ) -> None:
@@ -211,6 +213,7 @@ class SpikingConv(nn.Module):
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
         )
+        self.drop = nn.Dropout(drop) if check_number('drop', drop, low=0, below=1) else None
         self.norm = build_norm(norm_cfg, out_channels)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1) if pool else None
         self.neuron = None if fire == 'none' else build_part('neuron', neuron, SpikingNeuron)
@@ -224,10 +227,13 @@ class SpikingConv(nn.Module):
             x = self._pooled(x, 'before_neuron')
             x = self._pooled(self.neuron(x), 'after_neuron')
         time_steps, copies = x.size(0), 1
-        if steps_are_equal(x):
+        # What is dropped differs from step to step
+        if steps_are_equal(x) and not (self.drop is not None and self.training):
             x, copies = x[:1], time_steps
         x = self._pooled(x, 'before_conv')
-        y = norm_of_copies(self.norm, self.conv(merge_time(x)), copies)
+        y = self.conv(merge_time(x))
+        y = y if self.drop is None else self.drop(y)
+        y = norm_of_copies(self.norm, y, copies)
         if self.fire != 'first' and self.pool_place == 'before_neuron':
             y = self.pool(y)
         x = split_time(y, x.size(0))

@@ -87,6 +87,7 @@ PARAMETERS = {
     'meta_spikeformer/meta-spikeformer-15m-t4-distilled_8xb24_in1k': 15_473_208,
     'meta_spikeformer/meta-spikeformer-31m-t4-distilled_8xb24_in1k': 31_814_864,
     'meta_spikeformer/meta-spikeformer-55m-t4-distilled_8xb24_in1k': 55_991_248,
+    'stsa/stsa-2-256_1xb32_dvs128': 1_963_633 - 396_288,
     'max_former/max-former-10-384_8xb64_in1k': 16_237_240,
     'max_former/max-former-10-512_8xb64_in1k': 28_653_480,
     'max_former/max-former-10-768_8xb64_in1k': 63_992_200,
@@ -468,4 +469,5 @@ def test_collections_point_to_pages_that_exist():
     for metafile in metafiles():
         for collection in metafile['Collections']:
             assert (ROOT / collection['README']).is_file()
-            assert collection['Paper']['URL'].startswith('https://arxiv.org/abs/')
+            address = collection['Paper']['URL']
+            assert address.startswith(('https://arxiv.org/abs/', 'https://doi.org/'))

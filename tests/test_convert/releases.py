@@ -112,6 +112,8 @@ def max_former_events_keys():
     return keys
 
 
+# Of STSA's window
+BUFFERS = ('mask_mat', 'relative_position_index')
 # Neurons of forms without a golden case, beside those of the family's others
 NEURONS = {
     'max_former_cifar': [
@@ -262,6 +264,13 @@ RELEASES = {
             'ms-qkformer-4-384_cifar100_t4_b2_train',
         ),
     },
+    'stsa': {
+        'stsa-2-256_dvs128': (
+            'stsa-2-256_dvs128.keys.json',
+            _model_of_config('stsa/stsa-2-256_1xb32_dvs128.py'),
+            'stsa-2-256_dvs128_t10_b1',
+        ),
+    },
 }
 
 
@@ -272,7 +281,7 @@ def released_keys(family, form):
 
 def parameters_of(keys):
     """Number of parameters of a released state dict."""
-    buffers = ('running_mean', 'running_var', 'num_batches_tracked')
+    buffers = ('running_mean', 'running_var', 'num_batches_tracked', *BUFFERS)
     return sum(math.prod(shape) for name, shape in keys.items() if not name.endswith(buffers))
 
 

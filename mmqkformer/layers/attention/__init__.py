@@ -7,6 +7,7 @@ residuals, in front of) an attention is the residual's.
 from .parts import AttentionMap
 from .qk import QKChannelAttention, QKTokenAttention
 from .rep_conv import RepConvSelfAttention
+from .spatial_temporal import SpatialTemporalSelfAttention
 from .spike_driven import SpikeDrivenSelfAttention
 from .spiking_self_attention import SpikingSelfAttention
 
@@ -15,6 +16,7 @@ __all__ = [
     'QKChannelAttention',
     'QKTokenAttention',
     'RepConvSelfAttention',
+    'SpatialTemporalSelfAttention',
     'SpikeDrivenSelfAttention',
     'SpikingSelfAttention',
 ]
