@@ -140,7 +140,7 @@ def family_of(keys: Collection[str]) -> str:
 def convert_state_dict(released: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
     """Renames the weights of a released state dict and gives them the shapes of this project's.
 
-    Linear layers and 1-D convolutions become 1 x 1 convolutions where the model has such.
+    Linear layers, 1-D and 3-D convolutions become 1 x 1 convolutions where the model has such.
 
     Args:
         released (Mapping[str, Tensor]): Released names (``module.`` allowed) to tensors.
@@ -222,7 +222,7 @@ def _weights_of_the_model(family: Family, renamed: Mapping[str, Tensor]) -> dict
 
 
 def _as_convolution(value: Tensor) -> Tensor:
-    """``[out, in]`` or ``[out, in, 1]`` to ``[out, in, 1, 1]``."""
-    if value.dim() not in (2, 3):
+    """``[out, in]``, ``[out, in, 1]`` or ``[out, in, 1, 1, 1]`` to ``[out, in, 1, 1]``."""
+    if value.dim() not in (2, 3, 5) or any(size != 1 for size in value.shape[4:]):
         return value
-    return value.reshape(*value.shape, *[1] * (4 - value.dim()))
+    return value.reshape(*(*value.shape, 1, 1)[:4])

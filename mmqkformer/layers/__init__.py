@@ -7,6 +7,7 @@ from .attention import (
     QKChannelAttention,
     QKTokenAttention,
     RepConvSelfAttention,
+    SpatialTemporalSelfAttention,
     SpikeDrivenSelfAttention,
     SpikingSelfAttention,
 )
@@ -42,6 +43,7 @@ __all__ = [
     'RepConvSelfAttention',
     'RunningRate',
     'SepConv',
+    'SpatialTemporalSelfAttention',
     'SpikeDrivenSelfAttention',
     'SpikingBlock',
     'SpikingConv',

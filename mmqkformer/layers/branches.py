@@ -40,10 +40,12 @@ class SpikingMLP(BaseModule):
         neuron (dict): Neuron config.
         norm_cfg (dict): Config of the norms.
         ratio (float): Hidden channels over C. Defaults to 4.0.
+        drop (float): Dropout behind both convolutions. Defaults to 0.0.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None.
 
     Raises:
-        ValueError: There would be no hidden channel, or more than any network has.
+        ValueError: There would be no hidden channel, or more than any network has; or ``drop`` is
+            out of range.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class SpikingMLP(BaseModule):
         neuron: dict,
         norm_cfg: dict,
         ratio: float = 4.0,
+        drop: float = 0.0,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         hidden = _hidden_channels(embed_dims, ratio)
-        self.fc1 = SpikingConv(embed_dims, hidden, 1, bias=True, neuron=neuron, norm_cfg=norm_cfg)
-        self.fc2 = SpikingConv(hidden, embed_dims, 1, bias=True, norm_cfg=norm_cfg)
+        args = dict(bias=True, drop=drop, norm_cfg=norm_cfg)
+        self.fc1 = SpikingConv(embed_dims, hidden, 1, neuron=neuron, **args)
+        self.fc2 = SpikingConv(hidden, embed_dims, 1, **args)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""

@@ -184,6 +184,7 @@ class SpikingConv(nn.Module):
             copies, as in a network that repeats an image before this layer, or one, as in a network
             that repeats what leaves it. Defaults to True.
         fire (str): ``last``, ``first`` or ``none``. Defaults to ``last``.
+        drop (float): Dropout between convolution and norm. Defaults to 0.0.
         neuron (dict | None): Neuron config; None fires nowhere. Defaults to None.
         norm_cfg (dict): Config of the norm.
 
@@ -206,6 +207,7 @@ class SpikingConv(nn.Module):
         norm: bool = True,
         count_copies: bool = True,
         fire: str = 'last',
+        drop: float = 0.0,
         neuron: dict | None = None,
         norm_cfg: dict,
     ) -> None:
@@ -242,6 +244,7 @@ class SpikingConv(nn.Module):
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
         )
+        self.drop = nn.Dropout(drop) if check_number('drop', drop, low=0, below=1) else None
         self.norm = build_norm(norm_cfg, out_channels) if norm else nn.Identity()
         self.pool = POOL_TYPES[pool_type]() if pool else None
         self.count_copies = count_copies
@@ -256,11 +259,13 @@ class SpikingConv(nn.Module):
             x = self._pooled(x, 'before_neuron')
             x = self._pooled(self.neuron(x), 'after_neuron')
         time_steps, copies = x.size(0), 1
-        if steps_are_equal(x):
+        # What is dropped differs from step to step
+        if steps_are_equal(x) and not (self.drop is not None and self.training):
             x, copies = x[:1], time_steps
         x = self._pooled(x, 'before_conv')
-        counted = copies if self.count_copies else 1
-        y = norm_of_copies(self.norm, self.conv(merge_time(x)), counted)
+        y = self.conv(merge_time(x))
+        y = y if self.drop is None else self.drop(y)
+        y = norm_of_copies(self.norm, y, copies if self.count_copies else 1)
         if self.fire != 'first' and self.pool_place == 'before_neuron':
             y = self.pool(y)
         x = split_time(y, x.size(0))

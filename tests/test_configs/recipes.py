@@ -165,6 +165,9 @@ RECIPES = {
     ),
     r'max_former/.*cifar10dvs': dict(_MAX_EVENTS, epochs=(10, 96), mix_until=75),
     r'max_former/.*dvs128': dict(_MAX_EVENTS, epochs=(10, 150), mix_until=90),
+    r'stsa/': dict(
+        optimizer='AdamW', decay=1e-4, epochs=(0, 1000), cooldown=0, batch=32, rates=(0, 1e-2, 1e-6)
+    ),
 }
 
 

@@ -124,6 +124,7 @@ PARAMETERS = {
     'qsd/qsd-s_8xb196_in1k': 15_112_208 + 43_712 + 4_512,
     'qsd/qsd-m_8xb196_in1k': 31_333_864 + 62_968 + 6_528,
     'qsd/qsd-l_8xb196_in1k': 55_350_248 + 83_624 + 8_704,
+    'stsa/stsa-2-256_1xb32_dvs128': 1_963_633 - 396_288,
     'max_former/max-former-10-384_8xb64_in1k': 16_237_240,
     'max_former/max-former-10-512_8xb64_in1k': 28_653_480,
     'max_former/max-former-10-768_8xb64_in1k': 63_992_200,
@@ -531,4 +532,5 @@ def test_collections_point_to_pages_that_exist():
     for metafile in metafiles():
         for collection in metafile['Collections']:
             assert (ROOT / collection['README']).is_file()
-            assert collection['Paper']['URL'].startswith('https://arxiv.org/abs/')
+            address = collection['Paper']['URL']
+            assert address.startswith(('https://arxiv.org/abs/', 'https://doi.org/'))

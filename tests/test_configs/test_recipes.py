@@ -26,7 +26,7 @@ def test_schedule_and_batch(name):
         assert starts == pytest.approx([peak * 0.1 ** (epoch // step) for epoch in range(epochs)])
         return
     # By iteration the cosine begins behind the warm-up and nothing follows; by epoch, timm's
-    # begins at epoch 0, and 10 more epochs follow at the minimum
+    # begins at epoch 0, and 10 more epochs follow at the minimum unless the recipe says otherwise
     by_iteration = cfg.param_scheduler.get('convert_to_iter_based', False)
     origin, more = (warmup, 0) if by_iteration else (0, recipe.get('cooldown', 10))
     expected = [start + (peak - start) * epoch / warmup for epoch in range(warmup)]
@@ -76,8 +76,11 @@ def test_cifar_100_has_its_own_mean_and_std_in_max_former():
     assert augment.hparams.pad_val == [112, 124, 129]
 
 
-def test_sdts_loss_on_events_is_that_of_every_time_step():
-    head = load('sdt_v1/sdt-v1-2-256-t10_1xb32_cifar10dvs').model.head
+@pytest.mark.parametrize(
+    'name', ['sdt_v1/sdt-v1-2-256-t10_1xb32_cifar10dvs', 'stsa/stsa-2-256_1xb32_dvs128']
+)
+def test_the_loss_is_that_of_every_time_step(name):
+    head = load(name).model.head
     assert (head.loss_on, head.mse_weight, head.mse_target) == ('steps', 1e-3, 1.0)
 
 

@@ -428,6 +428,13 @@ RELEASES = {
             'ms-qkformer-4-384_cifar100_t4_b2_train',
         ),
     },
+    'stsa': {
+        'stsa-2-256_dvs128': (
+            'stsa-2-256_dvs128.keys.json',
+            _model_of_config('stsa/stsa-2-256_1xb32_dvs128.py'),
+            'stsa-2-256_dvs128_t10_b1',
+        ),
+    },
 }
 
 
@@ -446,6 +453,7 @@ def parameters_of(keys):
     """Number of parameters of a released state dict."""
     buffers = re.compile(
         r'running_mean$|running_var$|num_batches_tracked$|firing_rate_\w+$|init_state$|signed$'
+        r'|mask_mat$|relative_position_index$'
     )
     return sum(math.prod(shape) for name, shape in keys.items() if not buffers.search(name))
 

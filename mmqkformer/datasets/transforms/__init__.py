@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 if has_mmpretrain():
-    from .event_augment import EventAugment, EventFlip
+    from .event_augment import EventAugment, EventFlip, EventRoll
     from .pack_events import PackEvents
 
-    __all__ += ['EventAugment', 'EventFlip', 'PackEvents']
+    __all__ += ['EventAugment', 'EventFlip', 'EventRoll', 'PackEvents']

@@ -6,7 +6,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 from torchvision.transforms.v2 import functional as F
 
-from ...checks import check_list, check_number, check_str
+from ...checks import check_int, check_list, check_number, check_str
 
 _BINS = 31  # strengths, evenly from minus to plus the largest
 
@@ -32,6 +32,27 @@ class EventFlip(BaseTransform):
         """Changes ``frames``."""
         if np.random.random() < self.prob:
             results['frames'] = np.ascontiguousarray(np.flip(results['frames'], self.axis))
+        return results
+
+
+@TRANSFORMS.register_module()
+class EventRoll(BaseTransform):
+    """Moves all frames of a sample; what leaves at one side comes in at the other.
+
+    Args:
+        shift (int): Largest move along each axis, in pixels. Defaults to 5.
+
+    Raises:
+        ValueError: It is negative.
+    """
+
+    def __init__(self, shift: int = 5) -> None:
+        self.shift = check_int('EventRoll.shift', shift, 0)
+
+    def transform(self, results: dict) -> dict:
+        """Changes ``frames``."""
+        moves = np.random.randint(-self.shift, self.shift + 1, 2)
+        results['frames'] = np.roll(results['frames'], moves, (-2, -1))
         return results
 
 

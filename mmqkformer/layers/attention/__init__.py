@@ -8,6 +8,7 @@ from .dssa import DSSA
 from .parts import AttentionMap
 from .qk import QKChannelAttention, QKTokenAttention
 from .rep_conv import PointwiseRepConvSelfAttention, RepConvSelfAttention
+from .spatial_temporal import SpatialTemporalSelfAttention
 from .spike_driven import SpikeDrivenSelfAttention
 from .spiking_self_attention import SpikingSelfAttention
 
@@ -18,6 +19,7 @@ __all__ = [
     'QKChannelAttention',
     'QKTokenAttention',
     'RepConvSelfAttention',
+    'SpatialTemporalSelfAttention',
     'SpikeDrivenSelfAttention',
     'SpikingSelfAttention',
 ]

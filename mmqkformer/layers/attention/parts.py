@@ -6,7 +6,7 @@ from ...build import build, build_part
 from ...checks import check_int, check_number, check_str
 from ...neurons import SpikingNeuron, with_threshold
 
-MAPS = ('tokens', 'channels', 'pairs')
+MAPS = ('tokens', 'channels', 'pairs', 'space_time')
 
 
 class AttentionMap(nn.Module):
@@ -15,16 +15,18 @@ class AttentionMap(nn.Module):
     An attention that has a map passes it through one, so that whoever wants the map hooks the tap
     and needs to know nothing of the attention. It has no parameters and no state.
 
-    ============ =================================================
-    over         the map
-    ============ =================================================
-    ``tokens``   of each head and token, ``[T, B, heads, H, W]``
-    ``channels`` of each channel, ``[T, B, C, 1, 1]``
-    ``pairs``    of key and query, ``[T, B, heads, keys, queries]``
-    ============ =================================================
+    ============== =================================================================
+    over           the map
+    ============== =================================================================
+    ``tokens``     of each head and token, ``[T, B, heads, H, W]``
+    ``channels``   of each channel, ``[T, B, C, 1, 1]``
+    ``pairs``      of key and query, ``[T, B, heads, keys, queries]``
+    ``space_time`` of query and key of any steps, ``[B, heads, T * H * W, T * H * W]``
+    ============== =================================================================
 
     Args:
-        over (str): What the map has a value of, ``tokens``, ``channels`` or ``pairs``.
+        over (str): What the map has a value of, ``tokens``, ``channels``, ``pairs`` or
+            ``space_time``.
 
     Raises:
         ValueError: It is another.

@@ -91,6 +91,7 @@ def test_frames_are_made(split_by):
         ('EventTimeJitter', dict(std_us=float('nan')), r'EventTimeJitter\.std_us=nan'),
         ('LoadEvents', dict(sensor_size=[128]), r'LoadEvents\.sensor_size=\[128\]: expected'),
         ('EventTimeReversal', dict(prob=2), r'EventTimeReversal\.prob=2'),
+        ('EventRoll', dict(shift=-1), r'EventRoll\.shift=-1'),
         ('EventFlip', dict(prob=-1), r'EventFlip\.prob=-1'),
         ('EventFlip', dict(direction='up'), r"EventFlip\.direction='up'"),
         ('EventAugment', dict(rotate=-1), r'EventAugment\.rotate=-1'),
@@ -144,6 +145,23 @@ def test_reversal_happens_as_often_as_it_says():
     events, reverse = random_events(10), build('EventTimeReversal', prob=0.3)
     count = sum(reverse(dict(events=events))['events'] is not events for _ in range(1000))
     assert count == pytest.approx(300, abs=60)
+
+
+def test_rolled_frames_keep_their_pixels():
+    roll = build('EventRoll', shift=2)
+    given_frames, moves = frames(size=(7, 9)), set()
+    for _ in range(100):
+        rolled = roll(dict(frames=given_frames))['frames']
+        moves.update(
+            (y, x)
+            for y in range(-2, 3)
+            for x in range(-2, 3)
+            if np.array_equal(rolled, np.roll(given_frames, (y, x), (2, 3)))
+        )
+    assert len(moves) > 20
+    assert np.array_equal(
+        build('EventRoll', shift=0)(dict(frames=given_frames))['frames'], given_frames
+    )
 
 
 @pytest.mark.parametrize(('direction', 'axis'), [('horizontal', 3), ('vertical', 2)])
