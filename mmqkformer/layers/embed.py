@@ -45,9 +45,10 @@ class ConvEmbed(BaseModule):
         neuron (dict): Neuron config.
         norm_cfg (dict): Config of the norms.
         units (Sequence[dict]): Arguments of a :class:`~mmqkformer.layers.SpikingConv` each
-            (``kernel_size``, ``stride``, ``padding``, ``groups``, ``bias``, ``pool``, ``fire``,
-            ``neuron``), besides ``channels`` (output channels; of the last unit C', which is its
-            default) and ``name`` (of the module, else ``convs.{i}``).
+            (``kernel_size``, ``stride``, ``padding``, ``groups``, ``bias``, ``pool``,
+            ``pool_type``, ``norm``, ``count_copies``, ``fire``, ``neuron``), besides ``channels``
+            (output channels; of the last unit C', which is its default) and ``name`` (of the
+            module, else ``convs.{i}``).
         shortcut (str | dict): ``none``, ``identity``, ``conv`` (1 x 1, with the stride of what it
             spans, firing where the last unit fires last), or a dict of a unit's arguments.
             Defaults to ``none``.
@@ -154,6 +155,9 @@ class ConvEmbed(BaseModule):
             self.stream = 'sums' if spiking else 'membrane'
         elif not spiking:
             raise ValueError(f'join={join!r}: expected spikes on both sides, not a membrane')
+        elif shortcut == 'identity' and not shortcut_from:
+            # What comes in may be sums
+            self.stream = 'sums'
 
     def _add_named(self, key: str, name: str, conv: SpikingConv) -> None:
         if not isinstance(name, str) or not name.isidentifier() or hasattr(self, name):

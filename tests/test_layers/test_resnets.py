@@ -299,3 +299,8 @@ def fired(part, x):
     weight = part.conv.weight
     y = F.conv2d(merge_time(x), weight, None, 1, weight.shape[-1] // 2)
     return MODELS.build(IF)(split_time(part.norm(y), x.size(0)))
+
+
+def test_an_identity_of_what_comes_in_may_be_of_sums():
+    layer = build(units=[dict()], shortcut='identity', join='and')
+    assert layer.stream == 'sums'
