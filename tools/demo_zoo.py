@@ -2,7 +2,7 @@
 
 Of each folder of configs the classifier with the smallest stride, then the fewest parameters, is
 taken, one of images where there is any, narrowed to --width channels with a block a stage, and
-trained on scikit-learn's digits, enlarged to 16 x 16 pixels (32 x 32 where the total stride is 32),
+trained on scikit-learn's digits of 8 x 8 pixels, enlarged to the total stride where that is more,
 all with one recipe. It ends in a table and a chart, and with an error where a family stays below
 --least percent (chance is 10). Networks this small on images this small say that a family is put
 together right. They say nothing about which family is better.
@@ -43,7 +43,7 @@ from mmqkformer.neurons import SpikingNeuron
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = 'configs/qkformer/hst-3-128_1xb64_digits.py'
-SIDE = 16  # pixels, or the total stride where that is more
+SIDE = 8  # pixels, or the total stride where that is more
 TIME_STEPS = 4
 BATCH = 32
 LEFT_OUT = ('_base_', *DENSE)
