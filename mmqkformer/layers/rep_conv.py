@@ -72,6 +72,20 @@ class RepConv(nn.Module):
         """``[B, C, H, W]`` to the same shape."""
         return self.norm(self.pointwise(self.depthwise(self.border(self.mix(x)))))
 
+    @torch.no_grad()
+    def folded(self) -> nn.Conv2d:
+        """The one 3 x 3 convolution that it is in eval mode.
+
+        Zeros around the image become the border behind the inner norm, so that padding the image
+        does what the border does.
+        """
+        scale, shift = _affine(self.border.norm)
+        mix = scale[:, None] * self.mix.weight[:, :, 0, 0]
+        depthwise, pointwise = self.depthwise.weight[:, 0], self.pointwise.weight[:, :, 0, 0]
+        weight = torch.einsum('oc,cij,cd->odij', pointwise, depthwise, mix)
+        bias = pointwise @ (depthwise.sum((1, 2)) * shift)
+        return _convolution(weight, bias, self.norm)
+
 
 class PointwiseRepConv(nn.Module):
     """1 x 1 convolution to ``ratio`` times the channels, norm, 1 x 1 back, norm; 1 x 1 once folded.
@@ -93,6 +107,30 @@ class PointwiseRepConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W]`` to the same shape."""
         return self.norm(self.reduce(self.inner_norm(self.expand(x))))
+
+    @torch.no_grad()
+    def folded(self) -> nn.Conv2d:
+        """The one 1 x 1 convolution that it is in eval mode."""
+        scale, shift = _affine(self.inner_norm)
+        reduce = self.reduce.weight[:, :, 0, 0]
+        weight = reduce @ (scale[:, None] * self.expand.weight[:, :, 0, 0])
+        return _convolution(weight[:, :, None, None], reduce @ shift, self.norm)
+
+
+def _affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Factor and summand of each channel that a batch norm is in eval mode."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - scale * norm.running_mean
+
+
+def _convolution(weight: Tensor, bias: Tensor, norm: _BatchNorm) -> nn.Conv2d:
+    """The convolution of a weight ``[out, in, k, k]`` and a bias, with the norm behind it."""
+    out, in_, kernel, _ = weight.shape
+    scale, shift = _affine(norm)
+    conv = nn.Conv2d(in_, out, kernel, padding=kernel // 2).to(weight)
+    conv.weight.copy_(scale[:, None, None, None] * weight)
+    conv.bias.copy_(scale * bias + shift)
+    return conv
 
 
 class SpikingRepConv(nn.Module):

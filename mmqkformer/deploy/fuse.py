@@ -1,0 +1,39 @@
+"""Networks with the norms folded into the convolutions in front of them."""
+
+import copy
+
+from mmcv.cnn import fuse_conv_bn
+from torch import nn
+
+from ..layers.quant import quantised_layers
+from ..layers.rep_conv import PointwiseRepConv, RepConv
+
+
+def fuse(model: nn.Module) -> nn.Module:
+    """Folds batch norms and re-parameterisable convolutions, for inference.
+
+    A RepConv becomes one convolution, and each batch norm goes into the convolution in front of
+    it: ``W' = gamma W / sqrt(var + eps)``, ``b' = beta + gamma (b - mean) / sqrt(var + eps)``. In
+    float64 all spikes stay; in float32 rounding may flip some.
+
+    Args:
+        model (nn.Module): A backbone, or a model with one, of ``[B, C, H, W]`` images.
+
+    Returns:
+        nn.Module: A copy in eval mode; training it would not be training the network.
+
+    Raises:
+        ValueError: A layer has quantised weights, whose steps a norm would change.
+    """
+    if quantised := list(quantised_layers(model)):
+        raise ValueError(
+            f'{quantised[0]}: its weights are quantised, and a norm folded into them would change '
+            f'their steps; {len(quantised)} such layers. Pack them instead: mmqkformer.deploy.'
+            f'save_packed'
+        )
+    model = copy.deepcopy(model).eval()
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, (RepConv, PointwiseRepConv)):
+                setattr(parent, name, child.folded())
+    return fuse_conv_bn(model)

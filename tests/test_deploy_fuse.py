@@ -1,0 +1,67 @@
+"""Networks with folded norms fire the same spikes."""
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from networks import awaken
+from test_deploy import spikes_of
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmqkformer.deploy import fuse
+from mmqkformer.layers import PointwiseRepConv, RepConv
+from mmqkformer.models import ARCHITECTURES
+from mmqkformer.models.archs import expand_arch
+from mmqkformer.models.shrink import shrink
+
+NAMES = [name for name in ARCHITECTURES if '-' in name]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_architecture_fires_as_before(name):
+    torch.manual_seed(0)
+    stages = shrink(expand_arch(name), 32)
+    model = MODELS.build(dict(type='SpikingBackbone', stages=stages, out='stream', time_steps=2))
+    model = model.double()
+    side = max(model.strides[-1], 32)
+    images = torch.randn(2, 3, side + 1, side + 8, dtype=torch.float64)
+    awaken(model, images)
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    fused = fuse(model)
+    norms = [m for m in fused.modules() if isinstance(m, (_BatchNorm, RepConv, PointwiseRepConv))]
+    assert not norms
+    spikes, (stream,) = spikes_of(model, images)
+    found, (same,) = spikes_of(fused, images)
+    assert found.keys() == spikes.keys()
+    for key, value in spikes.items():
+        assert torch.equal(found[key], value), key
+    torch.testing.assert_close(same, stream, rtol=0, atol=1e-9)
+    # A product of spikes leaves few
+    assert sum(value.any() for value in spikes.values()) > len(spikes) / 2
+    assert stream.any() or '-and' in name
+    # The model itself is as it was
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+@pytest.mark.parametrize(('part', 'kernel'), [(RepConv, 3), (PointwiseRepConv, 1)])
+def test_a_rep_conv_is_one_convolution(part, kernel):
+    torch.manual_seed(0)
+    conv = part(6, dict(type='BN')).double()
+    awaken(conv, torch.randn(4, 6, 7, 9, dtype=torch.float64))
+    folded = conv.folded()
+    assert isinstance(folded, nn.Conv2d)
+    assert folded.kernel_size == (kernel, kernel)
+    x = torch.randn(2, 6, 5, 8, dtype=torch.float64)
+    torch.testing.assert_close(folded(x), conv(x), rtol=0, atol=1e-12)
+
+
+def test_quantised_weights_are_refused_by_name():
+    stages = shrink(expand_arch('qsd-s'), 32)
+    neuron = dict(type='MultiSpikeNeuron')
+    quant = dict(type='LSQ', bits=4)
+    model = MODELS.build(
+        dict(type='SpikingBackbone', stages=stages, neuron=neuron, quant=quant, time_steps=1)
+    )
+    with pytest.raises(ValueError, match=r'^stages\.0\.embed\.convs\.0\.conv: its weights are'):
+        fuse(model)
