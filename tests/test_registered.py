@@ -31,13 +31,15 @@ ARGUMENTS = dict(num_heads=2, ratio=2.0)
 COMMON = dict(neuron=dict(type='LIFNeuron'), norm_cfg=dict(type='BN'))
 UNITS = [dict(channels=4, stride=2), dict(pool='before_neuron')]
 # What the parts need, by name
-NEEDED = dict(in_channels=4, embed_dims=8, num_heads=2, num_classes=3, widths=[8], units=UNITS,
-              channels=[4, 8], pools=[False, True], shortcut_from=1, **COMMON)  # fmt: skip
+NEEDED = dict(in_channels=4, out_channels=8, embed_dims=8, num_heads=2, num_classes=3, widths=[8],
+              units=UNITS, channels=[4, 8], pools=[False, True], shortcut_from=1,
+              **COMMON)  # fmt: skip
 STAGE = dict(embed=dict(type='PEDS'), block=[dict(type='SpikingMLP')], channels=8, depth=1)
 TOP = {
     'SpikingBackbone': ('backbone', dict(stages=[STAGE])),
     'QKFormer': ('backbone', dict(stages=[STAGE])),
     'PEDSNeck': ('neck', dict(in_channels=[4])),
+    'SpikingFPN': ('neck', dict(in_channels=[4])),
     'SpikingClsHead': ('head', {}),
 }
 # mmpretrain's classes check theirs, and tests/test_engine/test_nonsense.py what is ours of them

@@ -214,7 +214,8 @@ class _Shortcuts(TorchDispatchMode):
                 known = index is not None and index.dtype == torch.bool and not _fake(index)
                 indices += index.nonzero().unbind(1) if known else [index]
             args = args[0], indices
-        if func is torch.ops.aten.native_batch_norm.default and args[0].numel() == args[0].size(1):
+        trains_a_norm = func is torch.ops.aten.native_batch_norm.default and args[5]
+        if trains_a_norm and args[0].numel() == args[0].size(1):
             args = (*args[:3], None, None, *args[5:])  # no running statistics of a single value
         return func(*args, **kwargs)
 

@@ -20,7 +20,7 @@ from .quant import LSQ
 from .rep_conv import PointwiseRepConv, RepConv, SpikingRepConv
 from .residual import DropPath, SpikingBlock
 from .running_rate import RunningRate
-from .time import mean_over_time, merge_time, split_time
+from .time import each_step, mean_over_time, merge_time, split_time
 
 __all__ = [
     'DSSA',
@@ -51,6 +51,7 @@ __all__ = [
     'SpikingRepConv',
     'SpikingSelfAttention',
     'checkpointed',
+    'each_step',
     'mean_over_time',
     'merge_time',
     'split_time',

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..build import build_part, inside, parameters_of
 from ..checks import check_bool, check_int, check_number, check_str
 from ..neurons import SpikingNeuron
-from .time import merge_time, split_time
+from .time import each_step, merge_time, split_time
 
 FIRE = ('last', 'first', 'none')
 POOLS = ('before_neuron', 'after_neuron', 'before_conv')
@@ -148,7 +148,7 @@ def pooled(pool: nn.Module, x: Tensor) -> Tensor:
         x (Tensor): ``[T, B, C, H, W]``.
     """
     steps = x[:1] if steps_are_equal(x) else x
-    y = split_time(pool(merge_time(steps)), steps.size(0))
+    y = each_step(pool, steps)
     return y.expand(x.size(0), *y.shape[1:])
 
 
@@ -186,7 +186,7 @@ class SpikingConv(nn.Module):
         fire (str): ``last``, ``first`` or ``none``. Defaults to ``last``.
         drop (float): Dropout between convolution and norm. Defaults to 0.0.
         neuron (dict | None): Neuron config; None fires nowhere. Defaults to None.
-        norm_cfg (dict): Config of the norm.
+        norm_cfg (dict | None): Config of the norm; None has none.
 
     Raises:
         ValueError: A value is out of range.
@@ -209,7 +209,7 @@ class SpikingConv(nn.Module):
         fire: str = 'last',
         drop: float = 0.0,
         neuron: dict | None = None,
-        norm_cfg: dict,
+        norm_cfg: dict | None,
     ) -> None:
         super().__init__()
         check_int('channels', in_channels, 1, MAX_HIDDEN)
@@ -245,7 +245,8 @@ class SpikingConv(nn.Module):
             in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
         )
         self.drop = nn.Dropout(drop) if check_number('drop', drop, low=0, below=1) else None
-        self.norm = build_norm(norm_cfg, out_channels) if norm else nn.Identity()
+        without = norm_cfg is None or not norm
+        self.norm = nn.Identity() if without else build_norm(norm_cfg, out_channels)
         self.pool = POOL_TYPES[pool_type]() if pool else None
         self.count_copies = count_copies
         self.neuron = None if fire == 'none' else build_part('neuron', neuron, SpikingNeuron)

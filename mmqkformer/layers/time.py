@@ -1,5 +1,7 @@
 """The one place where the time axis is merged into the batch and split off again (time-major)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,11 @@ def merge_time(x: Tensor) -> Tensor:
 def split_time(x: Tensor, time_steps: int) -> Tensor:
     """``[T*B, ...] -> [T, B, ...]``."""
     return x.unflatten(0, (time_steps, -1))
+
+
+def each_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What a function of images ``[B, ...]`` makes of every step of ``[T, B, ...]``, at once."""
+    return split_time(function(merge_time(x)), x.size(0))
 
 
 def in_format_of(x: Tensor, y: Tensor) -> Tensor:

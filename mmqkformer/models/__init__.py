@@ -9,7 +9,7 @@ from .data_preprocessors import __all__ as _data_preprocessors
 from .heads import *  # noqa: F403
 from .heads import __all__ as _heads
 from .initialisers import LastNorm
-from .necks import PEDSNeck
+from .necks import PEDSNeck, SpikingFPN
 
 __all__ = [
     'ARCHITECTURES',
@@ -17,6 +17,7 @@ __all__ = [
     'PEDSNeck',
     'QKFormer',
     'SpikingBackbone',
+    'SpikingFPN',
     *_classifiers,
     *_data_preprocessors,
     *_heads,

@@ -1,5 +1,6 @@
 """Necks."""
 
 from .peds_neck import PEDSNeck
+from .spiking_fpn import SpikingFPN
 
-__all__ = ['PEDSNeck']
+__all__ = ['PEDSNeck', 'SpikingFPN']
