@@ -43,7 +43,7 @@ class SpikeFeatures(Tensor):
                 f"backbone.out='spikes' or 'stream' gives features [T, B, C, H, W], here "
                 f'{list(x.shape)}, to a layer ({func.__name__}) that takes [B, C, H, W]: '
                 f"set backbone.out='rates', or use a spiking neck or head "
-                f'(PEDSNeck, SpikingClsHead)'
+                f'(PEDSNeck, SpikingFPN, SpikingClsHead)'
             )
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **(kwargs or {}))

@@ -190,3 +190,22 @@ def test_the_list_of_necks_of_the_page_is_the_configs():
     ).model
     assert own.neck == shipped.neck
     assert own.backbone.out == shipped.backbone.out
+
+
+@pytest.mark.det
+def test_the_spiking_fpn_of_the_page_is_for_a_stock_detector():
+    text = (ROOT / 'docs' / 'use_as_backbone.md').read_text()
+    (code,) = [c for c in re.findall(r'```python\n(.*?)```', text, re.S) if 'SpikingFPN' in c]
+    cfg = get_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    cfg.merge_from_dict(Config.fromstring(code, '.py'))
+    cfg.model.backbone.arch = dict(base='qsd-s', depths=[1, 1, 1, 1, 1])
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+        levels = model.extract_feat(torch.randn(2, 3, *SIZE))
+        strides = cfg.model.rpn_head.anchor_generator.strides
+        assert [x.shape[-2:] for x in levels] == [
+            tuple(-(-side // stride) for side in SIZE) for stride in strides
+        ]
+        loss = total(model(torch.randn(2, 3, *SIZE), list(samples(2)), mode='loss'))
+    loss.backward()
+    assert loss.isfinite()
