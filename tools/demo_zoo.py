@@ -7,9 +7,10 @@ all with one recipe. It ends in a table and a chart, and with an error where a f
 --least percent (chance is 10). Networks this small on images this small say that a family is put
 together right. They say nothing about which family is better.
 
-The products of attentions are not scaled down: with a few tokens and channels they would stay below
-the threshold of the neuron behind them, and norms behind a neuron that never fires multiply
-gradients by the inverse root of their eps.
+So that there is something to learn by, neurons fire from the beginning: norms start with a gain of
+1.5 and a shift of 0.5, and the products of attentions, of a few tokens and channels here, are not
+scaled down. Norms behind neurons that never fire would multiply gradients by the inverse root of
+their eps.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from mmqkformer.analysis import count_operations, recording
+from mmqkformer.analysis import awaken, count_operations, recording
 from mmqkformer.analysis.figures import save_figure
 from mmqkformer.build import build, parameters_of, type_of
 from mmqkformer.checks import at_least, number
@@ -44,7 +45,7 @@ from mmqkformer.neurons import SpikingNeuron
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = 'configs/qkformer/hst-3-128_1xb64_digits.py'
 SIDE = 8  # pixels, or the total stride where that is more
-TIME_STEPS = 4
+TIME_STEPS = 2
 BATCH = 32
 LEFT_OUT = ('_base_', *DENSE)
 
@@ -162,6 +163,7 @@ def config_of(model: dict, side: int, epochs: int, work_dir: Path) -> Config:
     cfg.param_scheduler.update(warmup_epochs=epochs / 10, max_epochs=epochs)
     cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs)
     cfg.custom_hooks[0].update(momentum=0.05)
+    cfg.optim_wrapper.optimizer.fused = True
     # Steps of quantised weights are small themselves
     cfg.optim_wrapper.paramwise_cfg.custom_keys = dict(alpha=dict(lr_mult=0.01))
     cfg.default_hooks.checkpoint.update(save_best=None, interval=epochs)
@@ -198,6 +200,10 @@ def train(family: str, args: argparse.Namespace) -> Result:
     cfg = config_of(model, side, args.epochs, args.work_dir / family)
     runner = launch.build_runner(cfg)
     start = time.perf_counter()
+    runner.model.init_weights()
+    batch = next(iter(runner.build_dataloader(cfg.train_dataloader)))
+    batch = runner.model.data_preprocessor(batch)
+    awaken(runner.model.backbone, batch['inputs'])
     runner.train()
     seconds = time.perf_counter() - start
     # The average of the weights, which the checkpoint holds, is what is tested

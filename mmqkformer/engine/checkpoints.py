@@ -182,7 +182,11 @@ def check_checkpoint(model: nn.Module, address: str | Path, partial: bool = Fals
     fits_in_part = any(not key.endswith('num_batches_tracked') for key in fitting)
     tolerated = partial and fits_in_part and 'unusable' not in faults
     if faults and not tolerated:
-        raise _misfit(f'checkpoint {str(address)!r}', faults)
+        meta = checkpoint.get('meta')
+        # Converted files have it
+        family = meta.get('family') if isinstance(meta, dict) else None
+        told = f', {family} family,' if isinstance(family, str) else ''
+        raise _misfit(f'checkpoint {str(address)!r}{told}', faults)
     return checkpoint
 
 

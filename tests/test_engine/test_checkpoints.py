@@ -327,3 +327,11 @@ def test_batch_counts_alone_do_not_fit_in_part(tmp_path):
     torch.save(narrow.state_dict(), tmp_path / 'narrow.pth')
     with pytest.raises(ValueError, match='4 of another shape'):
         check_checkpoint(wide, str(tmp_path / 'narrow.pth'), partial=True)
+
+
+def test_a_converted_file_of_another_model_names_its_family(tmp_path):
+    content = dict(meta=dict(family='sdt_v1'), state_dict={'0.weight': torch.zeros(3, 2)})
+    path = save(content, tmp_path / 'converted.pth')
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"converted\.pth', sdt_v1 family, does not fit the model"):
+        check_checkpoint(model, path)
