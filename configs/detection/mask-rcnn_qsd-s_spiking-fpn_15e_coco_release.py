@@ -14,7 +14,7 @@ model = dict(
     ),
 )
 
-scales = [(side, 1333) for side in range(480, 801, 32)]
+scales = [(1333, side) for side in range(480, 801, 32)]
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -27,7 +27,7 @@ train_pipeline = [
             [
                 dict(
                     type='RandomChoiceResize',
-                    scales=[(400, 1333), (500, 1333), (600, 1333)],
+                    scales=[(1333, 400), (1333, 500), (1333, 600)],
                     keep_ratio=True,
                 ),
                 dict(

@@ -1,5 +1,6 @@
 """Made-up training batches of the shapes that a config trains on."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,8 +16,8 @@ def training_size(cfg: Config) -> tuple[int, int]:
     """Height and width of the images that a config trains on.
 
     They are what the last transform of the training pipeline that states a size makes: a crop, or
-    a resize, of several scales the largest. If none does, images have the size of the data set,
-    which the test pipeline states.
+    a resize, of several scales or choices the largest. If none does, images have the size of the
+    data set, which the test pipeline states.
 
     Args:
         cfg (Config): A config with a ``train_dataloader``.
@@ -28,17 +29,22 @@ def training_size(cfg: Config) -> tuple[int, int]:
         dataset = cfg.get(loader, {}).get('dataset', {})
         while 'dataset' in dataset:
             dataset = dataset['dataset']
-        for transform in reversed(dataset.get('pipeline', [])):
-            size = _stated_size(transform)
-            if size is not None:
-                return size
+        if size := _last_size(dataset.get('pipeline', [])):
+            return size
     raise ValueError(
         'train_dataloader.dataset.pipeline: no transform states the size of the images, nor of '
         'test_dataloader: expected --size HEIGHT WIDTH'
     )
 
 
+def _last_size(pipeline: Sequence[dict]) -> tuple[int, int] | None:
+    return next(filter(None, map(_stated_size, reversed(pipeline))), None)
+
+
 def _stated_size(transform: dict) -> tuple[int, int] | None:
+    if transform['type'] == 'RandomChoice':
+        sizes = filter(None, map(_last_size, transform['transforms']))
+        return max(sizes, key=math.prod, default=None)
     if transform['type'] == 'EventsToFrames':
         return _pair(transform['size']) if transform.get('size') else None
     if 'crop_size' in transform:

@@ -347,6 +347,18 @@ def test_the_size_is_what_the_training_pipeline_makes(name, size):
         (dict(type='RandomResize', scale=(200, 100), ratio_range=(0.5, 2.0)), (200, 400)),
         (dict(type='RandomChoiceResize', scales=[(64, 32), (90, 48)]), (48, 90)),
         (dict(type='RandomCrop', crop_size=(32, 64)), (32, 64)),
+        (
+            dict(
+                type='RandomChoice',
+                transforms=[
+                    [dict(type='Resize', scale=(64, 32))],
+                    [dict(type='Resize', scale=(70, 40)), dict(type='RandomFlip')],
+                    [dict(type='RandomFlip')],
+                ],
+            ),
+            (40, 70),
+        ),
+        (dict(type='RandomChoice', transforms=[[dict(type='RandomFlip')]]), (512, 512)),
         (dict(type='EventsToFrames', time_steps=4, size=(34, 36)), (34, 36)),
     ],
 )
