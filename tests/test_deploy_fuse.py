@@ -7,17 +7,15 @@ from networks import awaken
 from test_deploy import spikes_of
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from zoo import distinct_architectures
 
 from mmqkformer.deploy import fuse
 from mmqkformer.layers import PointwiseRepConv, RepConv
-from mmqkformer.models import ARCHITECTURES
 from mmqkformer.models.archs import expand_arch
 from mmqkformer.models.shrink import shrink
 
-NAMES = [name for name in ARCHITECTURES if '-' in name]
 
-
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', distinct_architectures())
 def test_every_architecture_fires_as_before(name):
     torch.manual_seed(0)
     stages = shrink(expand_arch(name), 32)

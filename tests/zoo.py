@@ -1,6 +1,11 @@
 """What the zoo holds: found in the folders, so that something new is tested without an edit."""
 
+import re
 from pathlib import Path
+
+from mmqkformer.models import ARCHITECTURES
+from mmqkformer.models.archs import expand_arch
+from mmqkformer.models.shrink import shrink
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = {
@@ -19,3 +24,13 @@ def classifier_configs() -> list[str]:
     folders = [ROOT / 'configs' / family for family in FAMILIES]
     paths = [path for folder in folders for path in folder.rglob('*.py')]
     return sorted(path.relative_to(ROOT).as_posix() for path in paths)
+
+
+def distinct_architectures(width: int = 32) -> list[str]:
+    """Names of architectures that are different graphs when they are shrunk, widths aside."""
+    graphs = {}
+    for name in ARCHITECTURES:
+        if '-' in name:
+            graph = re.sub(r'\b([89]|\d{2,})\b', 'N', str(shrink(expand_arch(name), width)))
+            graphs.setdefault(graph, name)
+    return sorted(graphs.values())

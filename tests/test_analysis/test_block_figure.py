@@ -3,13 +3,11 @@
 import pytest
 import torch
 from mmengine.registry import MODELS
+from zoo import distinct_architectures
 
 from mmqkformer.analysis.block_figure import Unit, chains_of, draw_blocks
-from mmqkformer.models import ARCHITECTURES
 from mmqkformer.models.archs import expand_arch
 from mmqkformer.models.shrink import shrink
-
-NAMES = [name for name in ARCHITECTURES if '-' in name]
 
 
 def small(name, width=32):
@@ -72,7 +70,7 @@ def test_where_cml_pools():
     assert pools('cml-spikformer-4-384')[-2] == pooled[1]
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', distinct_architectures())
 def test_every_architecture_is_drawn(name, tmp_path):
     backbone = small(name)
     state = {key: value.clone() for key, value in backbone.state_dict().items()}

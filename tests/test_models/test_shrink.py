@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 from networks import awaken
+from zoo import distinct_architectures
 
 from mmqkformer.models import ARCHITECTURES
 from mmqkformer.models.archs import expand_arch
@@ -39,7 +40,7 @@ def test_it_is_the_same_graph(name):
     assert {stage['depth'] for stage in small} <= {0, 1}
 
 
-@pytest.mark.parametrize('name', SIZES)
+@pytest.mark.parametrize('name', distinct_architectures())
 def test_it_runs_and_learns(name):
     backbone = build(shrink(expand_arch(name), 32)).double()
     side = 2 * backbone.strides[-1]
