@@ -32,8 +32,16 @@ REGISTRIES = (
     registry.TRANSFORMS,
     registry.MODELS,
 )
-# Backbones, necks, heads, layers and neurons are no part of this test
-NETWORKS = ('models.backbones', 'models.necks', 'models.heads', 'layers', 'neurons')
+# Networks and what they are made of are no part of this test
+NETWORKS = (
+    'models.backbones',
+    'models.classifiers',
+    'models.dense',
+    'models.heads',
+    'models.necks',
+    'layers',
+    'neurons',
+)
 # What other parts of a run hand over
 HANDED_OVER = dict(
     dataset=list(range(8)),
