@@ -6,9 +6,9 @@ from pathlib import Path
 import golden
 import pytest
 import torch
+from released_names import SOME_NEURONS
 from releases import (
     RELEASES,
-    SOME_NEURONS,
     build_model,
     check_golden_logits_and_firing_rates,
     check_golden_training_step,
