@@ -6,6 +6,8 @@ import pytest
 from mmengine.config import Config
 from zoo import classifier_configs
 
+from mmqkformer.models.shrink import shrink_classifier
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = [path for path in classifier_configs() if 'dvs' in path]
 
@@ -29,13 +31,15 @@ def stores(tmp_path_factory, run_tool):
 @pytest.mark.slow
 @pytest.mark.parametrize('config', CONFIGS)
 def test_every_event_config_trains_and_tests(config, stores, run_tool, tmp_path):
-    """One epoch of four recordings, as the config says but for the size of the batch."""
+    """One epoch of four recordings, as the config says but for width, depth and batch."""
     root = stores['cifar10dvs' if 'cifar10dvs' in config else 'dvs128gesture']
     cfg = Config.fromfile(ROOT / config)
+    cfg.model = shrink_classifier(cfg.model.to_dict(), 64)
     for loader in ('train', 'val', 'test'):
         cfg[f'{loader}_dataloader'].update(batch_size=2, num_workers=0, persistent_workers=False)
         cfg[f'{loader}_dataloader'].dataset.update(data_root=str(root), indices=4)
     cfg.train_dataloader.sampler.multiple_of = 2
+    cfg.optim_wrapper.accumulative_counts = 1
     cfg.train_cfg.max_epochs = 1
     cfg.experiment_name = tmp_path.name
     cfg.dump(tmp_path / 'config.py')
