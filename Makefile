@@ -1,10 +1,10 @@
-# For a bare machine: `make demo`, `make demo-events`, `make test`; for detection and segmentation
-# `make deps-det`, `make demo-det`, `make demo-seg`. PYTHON chooses the interpreter.
+# For a bare machine: `make demo`, `make demo-events`, `make demo-zoo`, `make test`; for detection
+# and segmentation `make deps-det`, `make demo-det`, `make demo-seg`. PYTHON chooses the interpreter.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install deps-det demo demo-events demo-det demo-seg test lint clean
+.PHONY: install deps-det demo demo-events demo-zoo demo-det demo-seg test lint clean
 
 # A stamp is made when its step is through: a broken install continues, a finished one is not repeated.
 install: $(VENV)/.package
@@ -38,6 +38,9 @@ demo: install
 
 demo-events: install
 	PYTHON=$(BIN)/python bash tools/demo_events.sh
+
+demo-zoo: install
+	$(BIN)/python tools/demo_zoo.py
 
 demo-det: deps-det
 	PYTHON=$(BIN)/python bash tools/demo_det.sh
