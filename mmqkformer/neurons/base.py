@@ -5,6 +5,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from .backends import choose_backend
+from .dynamics import Dynamics
+
 
 class SpikingNeuron(nn.Module, ABC):
     """Base of the neurons: a function from currents ``[T, ...]`` to spikes ``[T, ...]``.
@@ -38,3 +41,37 @@ class SpikingNeuron(nn.Module, ABC):
         """
         wide = x if x.dtype == torch.float64 else x.float()
         return self.fire(wide).to(x.dtype)
+
+
+class DescribedNeuron(SpikingNeuron):
+    """A neuron of a frozen description, which a backend computes.
+
+    Args:
+        dynamics (Dynamics): The description.
+        backend (str): See :class:`~mmqkformer.neurons.IntegrateAndFire`.
+
+    Raises:
+        ValueError: The backend is unknown or does not support this.
+    """
+
+    def __init__(self, dynamics: Dynamics, backend: str) -> None:
+        super().__init__()
+        choose_backend(backend, dynamics)
+        self.dynamics = dynamics
+        self.backend = backend
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the base class; the backend widens the membrane, of ``x`` where it has to."""
+        return self.fire(x)
+
+    def fire(self, x: Tensor) -> Tensor:
+        """Spikes ``[T, ...]`` of currents ``[T, ...]`` in any type, of the same type."""
+        backend, given = choose_backend(self.backend, self.dynamics, x)
+        return backend.fire(self.dynamics, given, self.learnt()).to(x.dtype)
+
+    def learnt(self) -> Tensor | None:
+        """The learnt logit of 1 / tau, a 0-d tensor, where there is one."""
+        return None
+
+    def extra_repr(self) -> str:
+        return f'{self.dynamics}, backend={self.backend!r}'

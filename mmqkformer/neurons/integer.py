@@ -4,25 +4,14 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from ..checks import check_bool, check_int, check_number
-from .backends import choose_backend
-from .base import SpikingNeuron
+from .base import DescribedNeuron
 from .dynamics import IntegerDynamics
 
 
-class _IntegerNeuron(SpikingNeuron):
+class _IntegerNeuron(DescribedNeuron):
     def __init__(self, dynamics: IntegerDynamics, backend: str) -> None:
-        super().__init__()
-        self.dynamics = dynamics
+        super().__init__(dynamics, backend)
         self.levels, self.unit = dynamics.levels, 1.0 / dynamics.divisor
-        choose_backend(backend, dynamics)
-        self.backend = backend
-
-    def fire(self, x: Tensor) -> Tensor:
-        """See the base class."""
-        return choose_backend(self.backend, self.dynamics, x).fire(self.dynamics, x)
-
-    def extra_repr(self) -> str:
-        return f'{self.dynamics}, backend={self.backend!r}'
 
 
 @MODELS.register_module()

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from ..build import build_part, type_of
 from ..checks import check_bool, check_number
-from .backends import choose_backend
-from .base import SpikingNeuron
+from .base import DescribedNeuron, SpikingNeuron
 from .dynamics import IntegrateAndFireDynamics
 from .surrogate import Surrogate
 
 
-class IntegrateAndFire(SpikingNeuron):
+class IntegrateAndFire(DescribedNeuron):
     """A neuron that charges, fires at a threshold and is reset: currents to spikes ``[T, ...]``.
 
     Args:
@@ -29,7 +28,7 @@ class IntegrateAndFire(SpikingNeuron):
         surrogate (dict | Surrogate | None): Surrogate gradient. Defaults to None, which is
             ``dict(type='SigmoidSurrogate', alpha=4.0)``.
         detach_reset (bool): Whether the reset carries no gradient. Defaults to True.
-        backend (str): ``auto``, ``torch`` or ``spikingjelly``. Defaults to ``auto``.
+        backend (str): ``auto``, ``torch``, ``cupy`` or ``spikingjelly``. Defaults to ``auto``.
 
     Raises:
         ValueError: A value is out of range, or the backend is unknown or does not support this.
@@ -46,7 +45,6 @@ class IntegrateAndFire(SpikingNeuron):
         detach_reset: bool = True,
         backend: str = 'auto',
     ) -> None:
-        super().__init__()
         if v_reset is not None:
             check_number('v_reset', v_reset)
         check_number('v_threshold', v_threshold, above=v_reset or 0.0)
@@ -54,7 +52,7 @@ class IntegrateAndFire(SpikingNeuron):
             surrogate = dict(type='SigmoidSurrogate', alpha=4.0)
         if not isinstance(surrogate, Surrogate):
             surrogate = build_part('surrogate', surrogate, Surrogate)
-        self.dynamics = IntegrateAndFireDynamics(
+        dynamics = IntegrateAndFireDynamics(
             tau=None if tau is None else float(check_number('tau', tau, above=1)),
             decay_input=check_bool('decay_input', decay_input),
             v_threshold=float(v_threshold),
@@ -63,19 +61,7 @@ class IntegrateAndFire(SpikingNeuron):
             surrogate=surrogate,
             detach_reset=check_bool('detach_reset', detach_reset),
         )
-        choose_backend(backend, self.dynamics)
-        self.backend = backend
-
-    def fire(self, x: Tensor) -> Tensor:
-        """See the base class."""
-        return choose_backend(self.backend, self.dynamics, x).fire(self.dynamics, x, self.learnt())
-
-    def learnt(self) -> Tensor | None:
-        """The learnt logit of 1 / tau, a 0-d tensor, where there is one."""
-        return None
-
-    def extra_repr(self) -> str:
-        return f'{self.dynamics}, backend={self.backend!r}'
+        super().__init__(dynamics, backend)
 
 
 @MODELS.register_module()

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from ..dynamics import Dynamics
@@ -19,9 +20,14 @@ class Backend(ABC):
 
     Attributes:
         automatic (bool): Whether ``backend='auto'`` may choose it.
+        narrow (bool): Whether it reads and writes float16 and bfloat16, with a membrane in
+            float32; to others such currents come in float32.
+        needs (str): What it needs to run, for the error where it does not.
     """
 
     automatic: bool = True
+    narrow: bool = False
+    needs: str = 'dynamics, a device and a type that it knows'
 
     @abstractmethod
     def supports(self, dynamics: Dynamics, x: Tensor | None = None) -> bool:
@@ -32,11 +38,11 @@ class Backend(ABC):
 
     @abstractmethod
     def fire(self, dynamics: Dynamics, x: Tensor, w: Tensor | None = None) -> Tensor:
-        """Spikes ``[T, ...]``, differentiable.
+        """Spikes ``[T, ...]`` of the type of ``x``, differentiable.
 
         Args:
             dynamics (Dynamics): The description.
-            x (Tensor): Currents, ``[T, ...]``, float32 or float64.
+            x (Tensor): Currents, ``[T, ...]``, float32 or float64, or of a type that it reads.
             w (Tensor | None): The learnt logit of 1 / tau, a 0-d tensor.
         """
 
@@ -52,7 +58,7 @@ class KernelBackend(Backend):
 
         Args:
             dynamics (Dynamics): The description.
-            x (Tensor): Currents, ``[T, ...]``, float32 or float64.
+            x (Tensor): Currents, ``[T, ...]``, float32 or float64, or of a type that it reads.
             rate (Tensor | None): The learnt 1 / tau, a 0-d tensor.
             save (bool): Whether a backward pass will follow.
         """
@@ -78,27 +84,35 @@ def register_backend(name: str) -> Callable[[type[Backend]], type[Backend]]:
     return add
 
 
-def choose_backend(name: str, dynamics: Dynamics, x: Tensor | None = None) -> Backend:
-    """The backend that computes a call.
+def choose_backend(
+    name: str, dynamics: Dynamics, x: Tensor | None = None
+) -> tuple[Backend, Tensor | None]:
+    """The backend that computes a call, and the currents in a type that it reads.
 
     Args:
         name (str): Its name, or ``auto``: the last registered that supports it; the reference
             supports everything.
         dynamics (Dynamics): The description.
-        x (Tensor | None): The currents. Defaults to None: whether there is one at all.
+        x (Tensor | None): The currents, ``[T, ...]``. Defaults to None: whether there is one at
+            all.
 
     Raises:
         ValueError: The name is unknown, or its backend does not support this.
     """
     if name == 'auto':
-        chosen = [b for b in _BACKENDS.values() if b.automatic and b.supports(dynamics, x)]
-        return chosen[-1]
-    if name not in _BACKENDS:
+        candidates = [b for b in reversed(_BACKENDS.values()) if b.automatic]
+    elif name in _BACKENDS:
+        candidates = [_BACKENDS[name]]
+    else:
         known = ', '.join(repr(known) for known in ['auto', *sorted(_BACKENDS)])
         raise ValueError(f'backend={name!r} is unknown: expected one of {known}')
-    if not _BACKENDS[name].supports(dynamics, x):
-        where = '' if x is None else f' on {x.device.type} in {x.dtype}'
-        raise ValueError(
-            f"backend={name!r}: expected 'auto', as it does not compute {dynamics}{where}"
-        )
-    return _BACKENDS[name]
+    for backend in candidates:
+        if x is not None and x.dtype != torch.float64 and not backend.narrow:
+            x = x.float()
+        if backend.supports(dynamics, x):
+            return backend, x
+    where = '' if x is None else f' on {x.device.type} in {x.dtype}'
+    raise ValueError(
+        f"backend={name!r}: expected 'auto', as it does not compute {dynamics}{where}; "
+        f'it needs {candidates[0].needs}'
+    )
