@@ -1,0 +1,166 @@
+"""CUDA kernels through CuPy, compiled at run time for the card: sm_70 (V100) and later."""
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from ..dynamics import Dynamics, IntegerDynamics, IntegrateAndFireDynamics
+from ..surrogate import ATanSurrogate, RectangularSurrogate, SigmoidSurrogate, TriangularSurrogate
+from . import kernels
+from .kernels import Launcher, by_step, like_steps, same_steps
+from .registry import KernelBackend, register_backend
+
+# Their numbers in dynamics.cu
+_SURROGATES = [SigmoidSurrogate, ATanSurrogate, RectangularSurrogate, TriangularSurrogate]
+# A fused multiply-add rounds once where the reference rounds twice
+OPTIONS = ('-std=c++14', '-fmad=false')
+_NO_LEAK, _INPUT_DECAYS, _INPUT_STAYS, _LEARNT = range(4)
+
+
+@cache
+def _cupy() -> ModuleType | None:
+    """CuPy, which is imported where a tensor is first on a GPU; None where it is not to be had."""
+    if importlib.util.find_spec('cupy') is None:
+        return None
+    try:
+        import cupy
+    except ImportError as error:
+        warnings.warn(f'the neurons do without CuPy, which is broken: {error}', stacklevel=2)
+        return None
+    return cupy
+
+
+@cache
+def _function(kernel: str, dtype: torch.dtype, steps: int, device: int) -> Callable:
+    cupy = _cupy()
+    options = (*OPTIONS, *kernels.macros(dtype, steps))
+    with cupy.cuda.Device(device):
+        return cupy.RawModule(code=kernels.source(), options=options).get_function(kernel)
+
+
+class CupyLauncher(Launcher):
+    """Launches on PyTorch's current stream and memory; after the first call, graphs capture it.
+
+    The first call for a kernel, type and number of steps compiles it, or takes it from CuPy's
+    cache on the disk, and is not to be captured.
+    """
+
+    def run(self, kernel: str, x: Tensor, threads: int, args: tuple) -> None:
+        """See the base class."""
+        device = x.get_device()
+        function = _function(kernel, x.dtype, x.size(0), device)
+        cuda = _cupy().cuda
+        stream = torch.cuda.current_stream(device)
+        if hasattr(cuda.Stream, 'from_external') and hasattr(stream, '__cuda_stream__'):
+            current = cuda.Stream.from_external(stream)
+        else:  # before CuPy 14 or PyTorch 2.9
+            current = cuda.ExternalStream(stream.cuda_stream, device)
+        with cuda.Device(device), current:
+            function((threads // self.block,), (self.block,), args)
+
+
+@register_backend('cupy')
+class CupyBackend(KernelBackend):
+    """One kernel a pass for up to 64 steps; of float16 and bfloat16 the membrane alone is float32.
+
+    Any layout in which a step is one block of memory, such as channels last, is read where it
+    lies. Integrate-and-fire keeps X for the backward pass, which computes H again; integer
+    neurons keep a byte. Compiled and exported graphs are left to the reference.
+    """
+
+    narrow = True
+    needs = f'CuPy, and CUDA tensors of 1 to {kernels.MAX_STEPS} steps'
+    launcher: Launcher = CupyLauncher()
+
+    def supports(self, dynamics: Dynamics, x: Tensor | None = None) -> bool:
+        """See the base class."""
+        if isinstance(dynamics, IntegrateAndFireDynamics):
+            known = type(dynamics.surrogate) in _SURROGATES
+        else:
+            known = isinstance(dynamics, IntegerDynamics)
+        return known and (x is None or (kernels.computes(x) and self.runs_on(x)))
+
+    def runs_on(self, x: Tensor) -> bool:
+        """Whether the launcher reaches the memory of ``x``."""
+        return x.is_cuda and not torch.compiler.is_compiling() and _cupy() is not None
+
+    def forward(
+        self, dynamics: Dynamics, x: Tensor, rate: Tensor | None, save: bool
+    ) -> tuple[Tensor, tuple]:
+        """See the base class."""
+        x = by_step(x)
+        spikes = like_steps(x[0], x)
+        currents = (x, x.stride(0), spikes)
+        if isinstance(dynamics, IntegerDynamics):
+            window = like_steps(x[0], x, torch.bool) if save else None
+            described = (dynamics.levels, *_factors(dynamics), dynamics.half_up)
+            self._launch('integer_forward', x, *currents, window, x[0].numel(), *described)
+            return spikes, (window,) if save else ()
+        described = neuron_arguments(dynamics, x, rate)
+        self._launch('fire_forward', x, *currents, x[0].numel(), *described)
+        if not save:
+            return spikes, ()
+        return spikes, (x,) if rate is None else (x, rate)
+
+    def backward(
+        self, dynamics: Dynamics, saved: tuple, grad_spikes: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """See the base class."""
+        kept, *learnt = saved
+        grad_spikes = same_steps(grad_spikes, kept)
+        grad_x = like_steps(kept[0], kept, grad_spikes.dtype)
+        grads = (grad_spikes, grad_spikes.stride(0), grad_x)
+        count = kept[0].numel()
+        if isinstance(dynamics, IntegerDynamics):
+            described = (count, *_factors(dynamics))
+            self._launch('integer_backward', grad_x, kept, *grads, *described)
+            return grad_x, None
+        rate = learnt[0] if learnt else None
+        wide = kernels.wide_type(kept.dtype)
+        sums = kept.new_empty(self.launcher.threads(count), dtype=wide) if learnt else None
+        described = neuron_arguments(dynamics, kept, rate)
+        self._launch('fire_backward', kept, kept, kept.stride(0), *grads, sums, count, *described)
+        return grad_x, sums.sum().to(rate.dtype) if learnt else None
+
+    def _launch(self, kernel: str, x: Tensor, *args: Tensor | float | None) -> None:
+        self.launcher.launch(kernel, x, x[0].numel(), *args)
+
+
+def neuron_arguments(
+    dynamics: IntegrateAndFireDynamics, x: Tensor, rate: Tensor | None
+) -> tuple[Tensor | float | None, ...]:
+    """The description as the kernels take it: ``NEURON`` in dynamics.cu.
+
+    Args:
+        dynamics (IntegrateAndFireDynamics): The description.
+        x (Tensor): Currents, ``[T, ...]``, in whose wide type a learnt 1 / tau is read.
+        rate (Tensor | None): The learnt 1 / tau, a 0-d tensor.
+    """
+    if rate is not None:
+        leak = _LEARNT
+        rate = rate.detach().to(x.device, kernels.wide_type(x.dtype))
+    elif dynamics.tau is None:
+        leak = _NO_LEAK
+    else:
+        leak = _INPUT_DECAYS if dynamics.decay_input else _INPUT_STAYS
+    return (
+        leak,
+        float(dynamics.tau or 1.0),
+        rate,
+        dynamics.v_threshold,
+        dynamics.v_reset is not None,
+        dynamics.v_rest,
+        dynamics.strict,
+        dynamics.detach_reset,
+        _SURROGATES.index(type(dynamics.surrogate)),
+        dynamics.surrogate.alpha,
+    )
+
+
+def _factors(dynamics: IntegerDynamics) -> tuple[float, float, float]:
+    return float(dynamics.decay), float(dynamics.scale), float(dynamics.divisor)

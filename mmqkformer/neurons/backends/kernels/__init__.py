@@ -1,0 +1,123 @@
+"""The CUDA kernels of the neurons: one source, which a C++ compiler takes as well."""
+
+from abc import ABC, abstractmethod
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+# In the order of their dependence
+_FILES = ('portable', 'dynamics', 'fire')
+_STORAGE = {
+    torch.float16: 'Half',
+    torch.bfloat16: 'BFloat16',
+    torch.float32: 'float',
+    torch.float64: 'double',
+}
+MAX_STEPS = 64
+
+
+@cache
+def source() -> str:
+    """The whole source, of ``extern "C"`` kernels."""
+    folder = Path(__file__).parent
+    return '\n'.join((folder / f'{name}.cu').read_text(encoding='utf-8') for name in _FILES)
+
+
+def macros(dtype: torch.dtype, steps: int) -> tuple[str, str]:
+    """Options that a compiler needs beside the source.
+
+    Args:
+        dtype (torch.dtype): Type of currents and spikes.
+        steps (int): Number T of time steps, from 1 to ``MAX_STEPS``.
+    """
+    return f'-DSTORAGE={_STORAGE[dtype]}', f'-DSTEPS={steps}'
+
+
+def computes(x: Tensor) -> bool:
+    """Whether the kernels compute on currents ``[T, ...]`` of this type and number of steps."""
+    return x.dtype in _STORAGE and x.dim() > 0 and 1 <= x.size(0) <= MAX_STEPS
+
+
+def wide_type(dtype: torch.dtype) -> torch.dtype:
+    """The type that the kernels compute in: float32, or float64 of float64."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class Launcher(ABC):
+    """Runs kernels of the source on tensors ``[T, ...]`` of a device.
+
+    Attributes:
+        block (int): Threads of a block.
+        max_blocks (int): Blocks beyond which a thread takes several neurons: some waves on any
+            card, and few enough that a number for each thread costs nothing.
+    """
+
+    block: int = 256
+    max_blocks: int = 4096
+
+    def threads(self, work: int) -> int:
+        """Number of threads that share ``work`` items; no property of the card changes it."""
+        return self.block * min(-(-work // self.block), self.max_blocks)
+
+    @abstractmethod
+    def run(self, kernel: str, x: Tensor, threads: int, args: tuple) -> None:
+        """Runs so many threads of a kernel compiled for the type, steps and device of ``x``.
+
+        Args:
+            kernel (str): Its name.
+            x (Tensor): Currents, ``[T, ...]``.
+            threads (int): A multiple of ``block``.
+            args (tuple): Pointers and integers as int, and floats.
+        """
+
+    def launch(self, kernel: str, x: Tensor, work: int, *args: Tensor | float | None) -> None:
+        """Runs a kernel over ``work`` items; of none, there is nothing to run.
+
+        Args:
+            kernel (str): Its name.
+            x (Tensor): Currents, ``[T, ...]``, whose type, steps and device it is compiled for.
+            work (int): Number of items that its threads share.
+            *args (Tensor | float | None): Its arguments; a tensor is passed by its address.
+        """
+        if work:
+            self.run(kernel, x, self.threads(work), tuple(map(_argument, args)))
+
+
+def _argument(value: Tensor | float | None) -> float:
+    if value is None:
+        return 0
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    return int(value) if isinstance(value, bool) else value
+
+
+def is_block(x: Tensor) -> bool:
+    """Whether the elements of a tensor fill one block of memory, in any order of its axes."""
+    expected = 1
+    for stride, size in sorted(zip(x.stride(), x.shape)):
+        if size == 1:
+            continue
+        if stride != expected:
+            return x.numel() == 0
+        expected *= size
+    return True
+
+
+def by_step(x: Tensor) -> Tensor:
+    """``x`` ``[T, ...]``, copied if a step is not one block of memory; the steps lie anyhow."""
+    return x if is_block(x[0]) else like_steps(torch.empty_like(x[0], device='meta'), x).copy_(x)
+
+
+def like_steps(step: Tensor, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """An empty tensor of the shape of ``x`` ``[T, ...]``, of blocks laid out as ``step``."""
+    strides = (step.numel(), *step.stride())
+    return torch.empty_strided(x.shape, strides, dtype=dtype or x.dtype, device=x.device)
+
+
+def same_steps(grad: Tensor, x: Tensor) -> Tensor:
+    """``grad`` ``[T, ...]``, copied if its steps are not laid out as those of ``x``."""
+    pairs = zip(grad.stride()[1:], x.stride()[1:], x.shape[1:])
+    same = all(size == 1 or ours == theirs for ours, theirs, size in pairs)
+    return grad if same else like_steps(x[0], x, grad.dtype).copy_(grad)

@@ -1,0 +1,89 @@
+// Integrate-and-fire over STEPS steps of one neuron: the arithmetic of dynamics.py and
+// surrogate.py, operation by operation and in their order.
+
+enum Leak { NO_LEAK, INPUT_DECAYS, INPUT_STAYS, LEARNT };
+enum Surrogate { SIGMOID, ATAN, RECTANGULAR, TRIANGULAR };
+
+struct Neuron {
+    Leak leak;
+    Wide tau, rate, threshold, reset, rest;
+    bool hard, strict, detach;
+    Surrogate surrogate;
+    double alpha;
+};
+
+// reset is 0 where the reset is not hard; rate points to the learnt 1 / tau
+#define NEURON \
+    Index leak, double tau, const Wide *rate, double threshold, Index hard, double reset, \
+    Index strict, Index detach, Index surrogate, double alpha
+#define DESCRIBE_NEURON \
+    { (Leak)leak, (Wide)tau, leak == LEARNT ? *rate : (Wide)(1.0 / tau), (Wide)threshold, \
+      (Wide)reset, (Wide)reset, hard != 0, strict != 0, detach != 0, (Surrogate)surrogate, alpha }
+
+DEVICE Wide charge(const Neuron &n, Wide x, Wide v) {
+    switch (n.leak) {
+        case LEARNT: return v + (x - (v - n.rest)) * n.rate;
+        case INPUT_DECAYS: return v + (x - (v - n.rest)) / n.tau;
+        case INPUT_STAYS: return v - (v - n.rest) / n.tau + x;
+        default: return v + x;
+    }
+}
+
+DEVICE Wide fires(const Neuron &n, Wide h) {
+    return (n.strict ? h > n.threshold : h >= n.threshold) ? Wide(1) : Wide(0);
+}
+
+DEVICE Wide after_spike(const Neuron &n, Wide h, Wide spike) {
+    if (!n.hard) return h - spike * n.threshold;
+    return spike * n.reset + (Wide(1) - spike) * h;
+}
+
+// dS/du at u = H - V_th
+DEVICE Wide slope_at(const Neuron &n, Wide u) {
+    const double half_pi = 1.5707963267948966;
+    const Wide one = 1, alpha = (Wide)n.alpha;
+    Wide s;
+    switch (n.surrogate) {
+        case SIGMOID:
+            s = one / (one + exp(-(alpha * u)));
+            return alpha * s * (one - s);
+        case ATAN:
+            s = (Wide)(half_pi * n.alpha) * u;
+            return one / (one + s * s) * (Wide)(n.alpha / 2.0);
+        case RECTANGULAR:
+            return fabs(u) < (Wide)(0.5 / n.alpha) ? alpha : Wide(0);
+        default:
+            s = one - alpha * fabs(u);
+            return alpha * (s < 0 ? Wide(0) : s);
+    }
+}
+
+// The charges H of currents x.
+DEVICE void integrate(const Neuron &n, const Wide *x, Wide *h) {
+    Wide v = n.rest;
+    FOR_STEPS(t) {
+        h[t] = charge(n, x[t], v);
+        v = after_spike(n, h[t], fires(n, h[t]));
+    }
+}
+
+// From gradients of the spikes, in grad, to those of the currents, in their place. Returns the
+// neuron's share of the gradient of the learnt rate.
+DEVICE Wide differentiate(const Neuron &n, const Wide *x, const Wide *h, Wide *grad) {
+    Wide grad_v = 0, grad_rate = 0;
+    FOR_STEPS_BACKWARD(t) {
+        Wide spike = fires(n, h[t]), slope = slope_at(n, h[t] - n.threshold);
+        Wide grad_h = grad[t] * slope;
+        grad_h += n.hard ? grad_v * (Wide(1) - spike) : grad_v;
+        if (!n.detach) grad_h += grad_v * (n.hard ? n.reset - h[t] : -n.threshold) * slope;
+        Wide decayed = n.leak == NO_LEAK ? grad_h : grad_h * n.rate;
+        grad[t] = n.leak == INPUT_STAYS ? grad_h : decayed;
+        grad_v = n.leak == NO_LEAK ? grad_h : grad_h - decayed;
+        if (n.leak == LEARNT) {
+            Wide before = n.rest;
+            if (t > 0) before = after_spike(n, h[t - 1], fires(n, h[t - 1]));
+            grad_rate += grad_h * (x[t] - (before - n.rest));
+        }
+    }
+    return grad_rate;
+}

@@ -1,0 +1,100 @@
+"""The CUDA kernels without a GPU: as C++, run thread by thread, and as code for cards."""
+
+import ctypes
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from mmqkformer.neurons.backends import kernels
+from mmqkformer.neurons.backends.cupy import OPTIONS, CupyBackend
+
+COMPILER = next((name for name in ('g++', 'c++', 'clang++') if shutil.which(name)), None)
+KERNELS = re.findall(r'^KERNEL (\w+)\(', kernels.source(), re.M)
+# Removed where the process ends
+FOLDER = tempfile.TemporaryDirectory()
+
+
+@cache
+def library(macros):
+    """The kernels for a type and number of steps; no multiplication is fused with an addition."""
+    source = Path(FOLDER.name) / 'kernels.cpp'
+    source.write_text(kernels.source())
+    shared = source.with_name(''.join(macros) + '.so')
+    options = ('-std=c++14', '-O1', '-ffp-contract=off', '-Wall', '-Wextra', '-Werror', *macros)
+    command = (COMPILER, *options, '-shared', '-fPIC', '-o', shared, source)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return ctypes.CDLL(shared)
+
+
+def run(kernel, macros, threads, args):
+    """Runs a kernel's threads one after the other."""
+    types = {int: ctypes.c_longlong, float: ctypes.c_double}
+    given = [types[type(value)](value) for value in args]
+    # The last first: the order in which threads end is nobody's to rely on
+    for thread in reversed(range(threads)):
+        library(macros).set_thread(ctypes.c_longlong(thread), ctypes.c_longlong(threads))
+        library(macros)[kernel](*given)
+
+
+class CpuLauncher(kernels.Launcher):
+    """Of so few threads that each takes several neurons."""
+
+    block = 3
+    max_blocks = 5
+
+    def __init__(self):
+        self.launched = []
+
+    def run(self, kernel, x, threads, args):
+        self.launched.append(kernel)
+        run(kernel, kernels.macros(x.dtype, x.size(0)), threads, args)
+
+
+class CpuBackend(CupyBackend):
+    """The backend of the GPU on tensors of the CPU."""
+
+    def __init__(self):
+        self.launcher = CpuLauncher()
+
+    def runs_on(self, x):
+        return x.device.type == 'cpu'
+
+
+def nvrtc():
+    """The library of NVIDIA's compiler, of a release that still knows sm_70; None without one."""
+    try:
+        files = importlib.metadata.files('nvidia-cuda-nvrtc-cu12')
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    names = (r'libnvrtc\.so\.12', r'nvrtc64_120_0\.dll')
+    (path,) = (file for file in files if any(re.fullmatch(name, file.name) for name in names))
+    return path.locate()
+
+
+def code_for(arch, dtype, steps):
+    """The binary code of all kernels for ``sm_<arch>``."""
+    lib, program, size = ctypes.CDLL(nvrtc()), ctypes.c_void_p(), ctypes.c_size_t()
+    source = kernels.source().encode()
+    created = lib.nvrtcCreateProgram(ctypes.byref(program), source, b'kernels.cu', 0, None, None)
+    assert created == 0
+    options = (*OPTIONS, f'-arch=sm_{arch}', *kernels.macros(dtype, steps))
+    failed = lib.nvrtcCompileProgram(
+        program, len(options), (ctypes.c_char_p * len(options))(*map(str.encode, options))
+    )
+    lib.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    lib.nvrtcGetProgramLog(program, log)
+    lines = log.value.decode().splitlines()
+    # Warnings as well, but for the one that newer releases will not know sm_70
+    assert not failed, lines
+    assert not [line for line in lines if line and 'Architectures prior to' not in line], lines
+    lib.nvrtcGetCUBINSize(program, ctypes.byref(size))
+    code = ctypes.create_string_buffer(size.value)
+    lib.nvrtcGetCUBIN(program, code)
+    lib.nvrtcDestroyProgram(ctypes.byref(program))
+    return code.raw

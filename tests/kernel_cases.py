@@ -1,0 +1,93 @@
+"""Neurons, currents and layouts on which a backend has to equal the reference."""
+
+import itertools
+
+import torch
+from mmengine.registry import MODELS
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+SURROGATES = ('Sigmoid', 'ATan', 'Rectangular', 'Triangular')
+# The order of the sums differs, and the exponential by a unit in the last place
+TOLERANCE = {
+    torch.float16: dict(rtol=1e-3, atol=1e-7),
+    torch.bfloat16: dict(rtol=8e-3, atol=1e-7),
+    torch.float32: dict(rtol=1e-6, atol=1e-6),
+    torch.float64: dict(rtol=1e-12, atol=1e-12),
+}
+RESETS = (dict(v_reset=0.0), dict(v_reset=-0.3, v_threshold=1.2), dict(v_reset=None))
+LEAKS = (
+    dict(type='IFNeuron'),
+    dict(type='LIFNeuron'),
+    dict(type='LIFNeuron', tau=3.7),
+    dict(type='LIFNeuron', tau=4 / 3, decay_input=False),
+    dict(type='PLIFNeuron', init_tau=2.5),
+)
+INTEGERS = (
+    dict(type='ILIFNeuron'),
+    dict(type='ILIFNeuron', levels=3, normalize=True, decay=0.6),
+    dict(type='ILIFNeuron', levels=8, half_up=True),
+    dict(type='MultiSpikeNeuron', levels=4, gain=2.0),
+)
+
+
+def integrate_and_fire():
+    """Every leak, reset, threshold and surrogate, with and without a gradient of the reset."""
+    every = (LEAKS, RESETS, SURROGATES, [True, False], [True, False])
+    for leak, reset, surrogate, strict, detach in itertools.product(*every):
+        slope = dict(type=f'{surrogate}Surrogate', alpha=1.7)
+        yield dict(leak, **reset, strict=strict, detach_reset=detach, surrogate=slope)
+
+
+def currents(*shape, dtype=torch.float32, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return (3 * torch.randn(shape, generator=generator, dtype=torch.float64) + 1).to(dtype)
+
+
+def run(cfg, x, grad_spikes, backend):
+    """Spikes, and gradients of the currents and of the parameters."""
+    neuron = MODELS.build(dict(cfg, backend=backend)).to(x.device)
+    if x.dtype == torch.float64:
+        neuron.double()
+    leaf = x.detach().requires_grad_()
+    spikes = neuron(leaf)
+    grads = torch.autograd.grad(spikes, [leaf, *neuron.parameters()], grad_spikes)
+    return spikes.detach(), *grads
+
+
+def check(cfg, x, grad_spikes=None, backend='cpu'):
+    """A backend against the reference, which runs on the CPU: there it divides, as the kernels do.
+
+    On GPUs PyTorch divides by a number by multiplying with its reciprocal.
+    """
+    if grad_spikes is None:
+        grad_spikes = currents(*x.shape, dtype=x.dtype, seed=1).to(x.device)
+    spikes, *grads = (found.cpu() for found in run(cfg, x, grad_spikes, backend))
+    expected, *expected_grads = run(cfg, x.cpu(), grad_spikes.cpu(), 'torch')
+    assert spikes.dtype == x.dtype
+    assert torch.equal(spikes, expected)
+    assert len(grads) == len(expected_grads)
+    torch.testing.assert_close(grads[0], expected_grads[0], **TOLERANCE[x.dtype])
+    if len(grads) == 2:
+        # A sum of so many terms, in float32 unless all is in float64
+        rtol = 1e-12 if x.dtype == torch.float64 else 1e-5
+        scale = 1 + x.numel() ** 0.5
+        torch.testing.assert_close(grads[1], expected_grads[1], rtol=rtol, atol=rtol * scale)
+    return spikes
+
+
+def channels_last(x):
+    return x.flatten(0, 1).to(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
+
+
+LAYOUTS = {
+    'odd': lambda device: currents(4, 3, 5, 7, 11).to(device),
+    'one neuron': lambda device: currents(4, 1).to(device),
+    'no inner axes': lambda device: currents(4).to(device),
+    'channels last': lambda device: channels_last(currents(4, 2, 5, 3, 7).to(device)),
+    'every other step': lambda device: currents(8, 3, 5).to(device)[::2],
+    'copies of one step': lambda device: currents(3, 5).to(device).expand(4, 3, 5),
+    'beginning unaligned': lambda device: currents(4 * 15 + 1).to(device)[1:].view(4, 15),
+    'time inside': lambda device: currents(3, 4, 5).to(device).transpose(0, 1),
+    'a slice of the channels': lambda device: currents(4, 2, 9, 3, 3).to(device)[:, :, 2:5],
+    'an axis repeated': lambda device: currents(4, 3, 1, 5).to(device).expand(4, 3, 6, 5),
+}

@@ -1,0 +1,84 @@
+"""On a GPU with CuPy: the kernels against the reference on the CPU, streams and CUDA graphs."""
+
+import pytest
+import torch
+from kernel_cases import DTYPES, INTEGERS, LAYOUTS, LEAKS, check, currents, integrate_and_fire, run
+from mmengine.registry import MODELS
+
+from mmqkformer.neurons.backends.cupy import CupyBackend
+from mmqkformer.neurons.backends.registry import choose_backend
+
+pytest.importorskip('cupy')
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('steps', [1, 4, 64])
+def test_integrate_and_fire_equals_the_reference(steps, dtype):
+    x = currents(steps, 3, 1017, dtype=dtype).cuda()
+    for cfg in integrate_and_fire():
+        check(cfg, x, backend='cupy')
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('steps', [1, 4, 64])
+@pytest.mark.parametrize('cfg', INTEGERS, ids=str)
+def test_integer_dynamics_equal_the_reference(cfg, steps, dtype):
+    check(cfg, currents(steps, 3, 1017, dtype=dtype).cuda(), backend='cupy')
+
+
+@pytest.mark.parametrize('cfg', [LEAKS[4], INTEGERS[1]], ids=str)
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_any_layout(layout, cfg):
+    check(cfg, LAYOUTS[layout]('cuda'), backend='cupy')
+
+
+@pytest.mark.parametrize('cfg', [LEAKS[4], INTEGERS[0]], ids=str)
+def test_an_empty_batch(cfg):
+    check(cfg, torch.empty(4, 0, 3, device='cuda'), backend='cupy')
+
+
+def test_more_neurons_than_threads_and_the_same_bits_twice():
+    x = currents(2, 2**21 + 3).cuda()
+    grad = torch.ones_like(x)
+    first, second = (run(LEAKS[4], x, grad, 'cupy') for _ in range(2))
+    assert all(map(torch.equal, first, second))
+    check(LEAKS[4], x, backend='cupy')
+
+
+def test_more_than_2_to_the_31_elements():
+    if torch.cuda.mem_get_info()[0] < 20 * 2**30:
+        pytest.skip('needs 20 GiB of free memory')
+    x = torch.zeros(2, 2**30 + 5, dtype=torch.float16, device='cuda')
+    x[:, -5:] = 3
+    with torch.no_grad():
+        spikes = MODELS.build(dict(type='LIFNeuron', backend='cupy'))(x)
+    assert spikes[:, -5:].all()
+    assert spikes.count_nonzero() == 10
+
+
+def test_auto_takes_it():
+    dynamics = MODELS.build(dict(type='LIFNeuron')).dynamics
+    backend, given = choose_backend('auto', dynamics, torch.zeros(4, 2).half().cuda())
+    assert isinstance(backend, CupyBackend)
+    assert given.dtype == torch.float16
+
+
+def test_a_graph_captures_forward_and_backward_on_a_stream_of_its_own():
+    neuron = MODELS.build(dict(type='PLIFNeuron', backend='cupy')).cuda()
+    x = currents(4, 1000).cuda().requires_grad_()
+    grad = torch.ones_like(x)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        torch.autograd.grad(neuron(x), [x, neuron.w], grad)  # compiles
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        spikes = neuron(x)
+        grads = torch.autograd.grad(spikes, [x, neuron.w], grad)
+    with torch.no_grad():
+        x.copy_(currents(4, 1000, seed=5))
+    graph.replay()
+    expected = neuron(x)
+    assert torch.equal(spikes, expected)
+    assert all(map(torch.equal, grads, torch.autograd.grad(expected, [x, neuron.w], grad)))
