@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -13,32 +14,36 @@ from mmqkformer.neurons.backends import kernels
 from mmqkformer.neurons.backends.cupy import OPTIONS, CupyBackend
 
 COMPILER = next((name for name in ('g++', 'c++', 'clang++') if shutil.which(name)), None)
-KERNELS = re.findall(r'^KERNEL (\w+)\(', kernels.source(), re.M)
+KERNELS = [
+    kernel
+    for path in sorted(Path(kernels.__file__).parent.glob('*.cu'))
+    for kernel in re.findall(r'^KERNEL (\w+)\(', path.read_text(), re.M)
+]
 # Removed where the process ends
 FOLDER = tempfile.TemporaryDirectory()
 
 
 @cache
-def library(macros):
-    """The kernels for a type and number of steps; no multiplication is fused with an addition."""
-    source = Path(FOLDER.name) / 'kernels.cpp'
-    source.write_text(kernels.source())
-    shared = source.with_name(''.join(macros) + '.so')
+def library(source, macros):
+    """A source for a type and number of steps; no multiplication is fused with an addition."""
+    file = Path(FOLDER.name) / f'{len(os.listdir(FOLDER.name))}.cpp'
+    file.write_text(source)
     options = ('-std=c++14', '-O1', '-ffp-contract=off', '-Wall', '-Wextra', '-Werror', *macros)
-    command = (COMPILER, *options, '-shared', '-fPIC', '-o', shared, source)
+    command = (COMPILER, *options, '-shared', '-fPIC', '-o', file.with_suffix('.so'), file)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return ctypes.CDLL(shared)
+    return ctypes.CDLL(file.with_suffix('.so'))
 
 
 def run(kernel, macros, threads, args):
     """Runs a kernel's threads one after the other."""
+    compiled = library(kernels.source(kernel), macros)
     types = {int: ctypes.c_longlong, float: ctypes.c_double}
     given = [types[type(value)](value) for value in args]
     # The last first: the order in which threads end is nobody's to rely on
     for thread in reversed(range(threads)):
-        library(macros).set_thread(ctypes.c_longlong(thread), ctypes.c_longlong(threads))
-        library(macros)[kernel](*given)
+        compiled.set_thread(ctypes.c_longlong(thread), ctypes.c_longlong(threads))
+        compiled[kernel](*given)
 
 
 class CpuLauncher(kernels.Launcher):
@@ -76,10 +81,10 @@ def nvrtc():
     return path.locate()
 
 
-def code_for(arch, dtype, steps):
-    """The binary code of all kernels for ``sm_<arch>``."""
+def code_for(arch, kernel, dtype, steps):
+    """The binary code, for ``sm_<arch>``, of the file that defines a kernel."""
     lib, program, size = ctypes.CDLL(nvrtc()), ctypes.c_void_p(), ctypes.c_size_t()
-    source = kernels.source().encode()
+    source = kernels.source(kernel).encode()
     created = lib.nvrtcCreateProgram(ctypes.byref(program), source, b'kernels.cu', 0, None, None)
     assert created == 0
     options = (*OPTIONS, f'-arch=sm_{arch}', *kernels.macros(dtype, steps))

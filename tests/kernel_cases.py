@@ -4,6 +4,15 @@ import itertools
 
 import torch
 from mmengine.registry import MODELS
+from torch import nn
+
+from mmqkformer.neurons.backends.kernels import wide_type
+from mmqkformer.neurons.fused import (
+    fire_and_add,
+    norm_and_fire,
+    pool_and_fire,
+    token_attention,
+)
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 SURROGATES = ('Sigmoid', 'ATan', 'Rectangular', 'Triangular')
@@ -90,4 +99,28 @@ LAYOUTS = {
     'time inside': lambda device: currents(3, 4, 5).to(device).transpose(0, 1),
     'a slice of the channels': lambda device: currents(4, 2, 9, 3, 3).to(device)[:, :, 2:5],
     'an axis repeated': lambda device: currents(4, 3, 1, 5).to(device).expand(4, 3, 6, 5),
+}
+
+
+def trained_norm(channels):
+    norm = nn.BatchNorm2d(channels)
+    with torch.no_grad():
+        norm.weight.copy_(torch.linspace(1, 3, channels))
+        norm.bias.copy_(torch.linspace(0.2, 1, channels))
+        norm.running_mean.copy_(torch.linspace(-1, 2, channels))
+        norm.running_var.copy_(torch.linspace(3, 9, channels))
+    return norm
+
+
+def norm_for(x):
+    """In evaluation mode, of the type in which the kernels compute."""
+    return trained_norm(x.size(2)).to(x.device, wide_type(x.dtype)).eval()
+
+
+# On currents [T, B, 6, H, W]
+FUSED = {
+    'fire_and_add': lambda n, x: fire_and_add(n, x, x),
+    'norm_and_fire': lambda n, x: norm_and_fire(norm_for(x), n, x),
+    'token_attention': lambda n, x: token_attention(n, x, x, 2),
+    'pool_and_fire': lambda n, x: pool_and_fire(nn.MaxPool2d(3, stride=2, padding=1), n, x),
 }

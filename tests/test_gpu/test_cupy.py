@@ -2,7 +2,18 @@
 
 import pytest
 import torch
-from kernel_cases import DTYPES, INTEGERS, LAYOUTS, LEAKS, check, currents, integrate_and_fire, run
+from kernel_cases import (
+    DTYPES,
+    FUSED,
+    INTEGERS,
+    LAYOUTS,
+    LEAKS,
+    channels_last,
+    check,
+    currents,
+    integrate_and_fire,
+    run,
+)
 from mmengine.registry import MODELS
 
 from mmqkformer.neurons.backends.cupy import CupyBackend
@@ -82,3 +93,27 @@ def test_a_graph_captures_forward_and_backward_on_a_stream_of_its_own():
     expected = neuron(x)
     assert torch.equal(spikes, expected)
     assert all(map(torch.equal, grads, torch.autograd.grad(expected, [x, neuron.w], grad)))
+
+
+@pytest.mark.parametrize('shape', [(4, 8, 6, 33, 17), (1, 3, 6, 5, 4), (16, 2, 6, 9, 9)])
+@pytest.mark.parametrize('name', FUSED)
+def test_fused_kernels_equal_the_modules_on_the_cpu(name, shape):
+    x = currents(*shape, dtype=torch.float64)
+    results = []
+    for device, backend in (('cuda', 'cupy'), ('cpu', 'torch')):
+        neuron = MODELS.build(dict(type='PLIFNeuron', backend=backend)).double().to(device)
+        leaf = x.to(device).requires_grad_()
+        out = FUSED[name](neuron, leaf)
+        grad = currents(*out.shape, dtype=torch.float64, seed=9).to(device)
+        grads = torch.autograd.grad(out, [leaf, neuron.w], grad)
+        results.append([out.detach().cpu(), *(g.cpu() for g in grads)])
+    (out, *grads), (expected, *expected_grads) = results
+    assert torch.equal(out, expected)
+    torch.testing.assert_close(grads, expected_grads, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize('name', FUSED)
+def test_fused_kernels_run_in_half_precision_and_channels_last(name):
+    x = channels_last(currents(4, 8, 6, 33, 17, dtype=torch.float16).cuda())
+    neuron = MODELS.build(dict(type='LIFNeuron', backend='cupy'))
+    assert torch.equal(FUSED[name](neuron, x), FUSED[name](neuron, x.float()).half())

@@ -26,6 +26,8 @@ from mmqkformer.neurons.backends import kernels
 from mmqkformer.neurons.backends.cupy import OPTIONS
 from mmqkformer.neurons.backends.registry import _BACKENDS
 
+needs_nvrtc = pytest.mark.skipif(nvrtc() is None, reason='nvidia-cuda-nvrtc-cu12 is not installed')
+
 
 @pytest.fixture
 def backend():
@@ -166,11 +168,12 @@ class RawModule:
     """CuPy's, as C++ on the CPU."""
 
     def __init__(self, code, options):
-        assert code == kernels.source()
-        self.macros = options[len(OPTIONS) :]
+        self.code, self.macros = code, options[len(OPTIONS) :]
         assert options == (*OPTIONS, *self.macros)
 
     def get_function(self, kernel):
+        assert self.code == kernels.source(kernel)
+
         def launch(grid, block, args):
             cuda_on_cpu.run(kernel, self.macros, grid[0] * block[0], args)
 
@@ -203,12 +206,17 @@ def test_cupy_is_given_grid_arguments_device_and_stream(backend, monkeypatch):
     assert log == [*compilation, *launch, *compilation, *launch]
 
 
-@pytest.mark.skipif(nvrtc() is None, reason='nvidia-cuda-nvrtc-cu12 is not installed')
-@pytest.mark.parametrize('dtype', DTYPES)
+@needs_nvrtc
+@pytest.mark.parametrize('kernel', KERNELS)
 @pytest.mark.parametrize('arch', [70, 80, 90, 100])
-def test_cards_have_code_for_every_kernel(arch, dtype):
-    for steps in (1, 4, 16):
-        code = code_for(arch, dtype, steps)
-        assert code.startswith(b'\x7fELF')
-        for kernel in KERNELS:
-            assert f'.text.{kernel}\0'.encode() in code
+def test_cards_have_code_for_every_kernel(arch, kernel):
+    code = code_for(arch, kernel, torch.float16, 4)
+    assert code.startswith(b'\x7fELF')
+    assert f'.text.{kernel}\0'.encode() in code
+
+
+@needs_nvrtc
+@pytest.mark.parametrize('steps', [1, 4, 16, 64])
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_a_card_has_code_for_every_type_and_number_of_steps(dtype, steps):
+    assert code_for(80, 'fire_backward', dtype, steps)

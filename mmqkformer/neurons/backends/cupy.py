@@ -40,7 +40,7 @@ def _function(kernel: str, dtype: torch.dtype, steps: int, device: int) -> Calla
     cupy = _cupy()
     options = (*OPTIONS, *kernels.macros(dtype, steps))
     with cupy.cuda.Device(device):
-        return cupy.RawModule(code=kernels.source(), options=options).get_function(kernel)
+        return cupy.RawModule(code=kernels.source(kernel), options=options).get_function(kernel)
 
 
 class CupyLauncher(Launcher):
@@ -95,14 +95,15 @@ class CupyBackend(KernelBackend):
         """See the base class."""
         x = by_step(x)
         spikes = like_steps(x[0], x)
-        currents = (x, x.stride(0), spikes)
         if isinstance(dynamics, IntegerDynamics):
             window = like_steps(x[0], x, torch.bool) if save else None
+            given = (x, x.stride(0), spikes, window)
             described = (dynamics.levels, *_factors(dynamics), dynamics.half_up)
-            self._launch('integer_forward', x, *currents, window, x[0].numel(), *described)
+            self._launch('integer_forward', x, *given, x[0].numel(), *described)
             return spikes, (window,) if save else ()
         described = neuron_arguments(dynamics, x, rate)
-        self._launch('fire_forward', x, *currents, x[0].numel(), *described)
+        given = (x, x.stride(0), None, 0, spikes)
+        self._launch('fire_forward', x, *given, x[0].numel(), *described)
         if not save:
             return spikes, ()
         return spikes, (x,) if rate is None else (x, rate)

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-# In the order of their dependence
-_FILES = ('portable', 'dynamics', 'fire')
+_FOLDER = Path(__file__).parent
+_SHARED = ('portable.cu', 'dynamics.cu')
 _STORAGE = {
     torch.float16: 'Half',
     torch.bfloat16: 'BFloat16',
@@ -19,10 +19,20 @@ MAX_STEPS = 64
 
 
 @cache
-def source() -> str:
-    """The whole source, of ``extern "C"`` kernels."""
-    folder = Path(__file__).parent
-    return '\n'.join((folder / f'{name}.cu').read_text(encoding='utf-8') for name in _FILES)
+def source(kernel: str) -> str:
+    """The source of a kernel: what all share, and the file that defines it.
+
+    Args:
+        kernel (str): Its name.
+
+    Raises:
+        ValueError: No file defines it.
+    """
+    files = {path.name: path.read_text(encoding='utf-8') for path in _FOLDER.glob('*.cu')}
+    for text in files.values():
+        if f'KERNEL {kernel}(' in text:
+            return '\n'.join([*(files[name] for name in _SHARED), text])
+    raise ValueError(f'kernel={kernel!r}: expected one that a file of {_FOLDER} defines')
 
 
 def macros(dtype: torch.dtype, steps: int) -> tuple[str, str]:
@@ -111,9 +121,15 @@ def by_step(x: Tensor) -> Tensor:
 
 
 def like_steps(step: Tensor, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """An empty tensor of the shape of ``x`` ``[T, ...]``, of blocks laid out as ``step``."""
-    strides = (step.numel(), *step.stride())
-    return torch.empty_strided(x.shape, strides, dtype=dtype or x.dtype, device=x.device)
+    """An empty tensor of as many steps as ``x`` ``[T, ...]``, one behind the other.
+
+    Args:
+        step (Tensor): One block of memory, whose shape and layout are those of a step.
+        x (Tensor): The tensor of T steps, whose device it is on.
+        dtype (torch.dtype | None): Its type. Defaults to None, that of ``x``.
+    """
+    shape, strides = (x.size(0), *step.shape), (step.numel(), *step.stride())
+    return torch.empty_strided(shape, strides, dtype=dtype or x.dtype, device=x.device)
 
 
 def same_steps(grad: Tensor, x: Tensor) -> Tensor:

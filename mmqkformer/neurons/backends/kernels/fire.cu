@@ -1,13 +1,21 @@
 // The two kernels of a backend, of integrate-and-fire and of integer dynamics. Tensors are
 // [T, count]: a step is one block of memory, steps lie x_step apart.
 
-KERNEL fire_forward(const Storage *x, Index x_step, Storage *spikes, Index count, NEURON) {
+// Where there is a residual, the spikes are added to it.
+KERNEL fire_forward(
+    const Storage *x, Index x_step, const Storage *residual, Index residual_step, Storage *spikes,
+    Index count, NEURON
+) {
     const Neuron neuron = DESCRIBE_NEURON;
     FOR_EACH(i, count) {
         Wide current[STEPS], h[STEPS];
         FOR_STEPS(t) current[t] = widen(x[t * x_step + i]);
         integrate(neuron, current, h);
-        FOR_STEPS(t) store(spikes + t * count + i, fires(neuron, h[t]));
+        FOR_STEPS(t) {
+            Wide spike = fires(neuron, h[t]);
+            if (residual) spike += widen(residual[t * residual_step + i]);
+            store(spikes + t * count + i, spike);
+        }
     }
 }
 

@@ -1,0 +1,74 @@
+"""What the fused functions share: which kernels compute a call, and how they are launched."""
+
+import torch
+from torch import Tensor
+
+from ..backends import choose_backend
+from ..backends.cupy import CupyBackend, neuron_arguments
+from ..backends.kernels import wide_type
+from ..base import DescribedNeuron, SpikingNeuron
+from ..dynamics import IntegrateAndFireDynamics
+
+
+class Call:
+    """Launches kernels for a neuron.
+
+    Args:
+        backend (CupyBackend): Whose launcher it is.
+        dynamics (IntegrateAndFireDynamics): The description.
+    """
+
+    def __init__(self, backend: CupyBackend, dynamics: IntegrateAndFireDynamics) -> None:
+        self.backend = backend
+        self.dynamics = dynamics
+
+    def launch(
+        self, kernel: str, x: Tensor, work: int, rate: Tensor | None, *args: Tensor | float | None
+    ) -> None:
+        """Runs a kernel on ``args`` and the description.
+
+        Args:
+            kernel (str): Its name.
+            x (Tensor): What it is compiled for, ``[T, ...]``.
+            work (int): Number of items that its threads share.
+            rate (Tensor | None): The learnt 1 / tau, a 0-d tensor.
+            *args (Tensor | float | None): Its arguments in front of the description.
+        """
+        described = neuron_arguments(self.dynamics, x, rate)
+        self.backend.launcher.launch(kernel, x, work, *args, *described)
+
+    def threads(self, work: int) -> int:
+        """Number of threads that share the work."""
+        return self.backend.launcher.threads(work)
+
+    def sums(self, x: Tensor, work: int) -> Tensor:
+        """Room for a number of each thread, in the type of the membrane."""
+        return torch.empty(self.threads(work), dtype=wide_type(x.dtype), device=x.device)
+
+
+def call_of(neuron: SpikingNeuron, *tensors: Tensor) -> Call | None:
+    """The kernels that compute a neuron on tensors ``[T, ...]``, of one type and device; or None.
+
+    Args:
+        neuron (SpikingNeuron): The neuron.
+        *tensors (Tensor): The currents, and what else the kernels read.
+    """
+    first = tensors[0]
+    alike = all((x.dtype, x.device) == (first.dtype, first.device) for x in tensors)
+    if not alike or not isinstance(neuron, DescribedNeuron) or first.numel() == 0:
+        return None
+    if not isinstance(neuron.dynamics, IntegrateAndFireDynamics):
+        return None
+    backend, _ = choose_backend(neuron.backend, neuron.dynamics, first)
+    return Call(backend, neuron.dynamics) if isinstance(backend, CupyBackend) else None
+
+
+def rate_of(neuron: DescribedNeuron) -> Tensor | None:
+    """The learnt 1 / tau, a 0-d tensor, where there is one."""
+    w = neuron.learnt()
+    return None if w is None else w.sigmoid()
+
+
+def kept(*tensors: Tensor | None) -> tuple[Tensor, ...]:
+    """Those that there are."""
+    return tuple(x for x in tensors if x is not None)

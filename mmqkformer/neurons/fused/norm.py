@@ -1,0 +1,102 @@
+"""BatchNorm and the neuron behind it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from ..backends.kernels import by_step, like_steps, same_steps, wide_type
+from ..base import SpikingNeuron
+from .call import Call, call_of, kept, rate_of
+
+
+def norm_and_fire(norm: nn.Module, neuron: SpikingNeuron, x: Tensor) -> Tensor:
+    """``neuron(norm(x))``, with PyTorch's BatchNorm over the T*B steps of all images.
+
+    The statistics are computed first; backward computes currents and charges again from ``x``.
+
+    Args:
+        norm (nn.Module): The norm of ``[T * B, C, ...]``.
+        neuron (SpikingNeuron): The neuron.
+        x (Tensor): ``[T, B, C, ...]``.
+    """
+    plain = type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    fits = plain and norm.track_running_stats and norm.momentum is not None
+    call = call_of(neuron, x) if fits else None
+    if call is None:
+        return neuron(norm(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+    wide = wide_type(x.dtype)
+    if norm.training:
+        mean, var = _statistics(norm, x)
+    else:
+        mean, var = norm.running_mean.to(wide), norm.running_var.to(wide)
+    invstd = (var + norm.eps).rsqrt()
+    weight = torch.ones_like(mean) if norm.weight is None else norm.weight.to(wide)
+    bias = torch.zeros_like(mean) if norm.bias is None else norm.bias.to(wide)
+    return _NormAndFire.apply(x, weight, bias, rate_of(neuron), mean, invstd, norm.training, call)
+
+
+@torch.no_grad()
+def _statistics(norm: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the channels, which the running ones follow."""
+    norm.num_batches_tracked += 1
+    wide = wide_type(x.dtype)
+    axes = [axis for axis in range(x.dim()) if axis != 2]
+    var, mean = torch.var_mean(x.to(wide), axes, correction=0)
+    count = x.numel() // x.size(2)
+    unbiased = var * (count / max(count - 1, 1))
+    for running, value in ((norm.running_mean, mean), (norm.running_var, unbiased)):
+        running.lerp_(value.to(running.dtype), norm.momentum)
+    return mean, var
+
+
+class _NormAndFire(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        rate: Tensor | None,
+        mean: Tensor,
+        invstd: Tensor,
+        training: bool,
+        call: Call,
+    ) -> Tensor:
+        x = by_step(x)
+        spikes = like_steps(x[0], x)
+        count = x[0].numel()
+        norm = (mean, invstd, weight, bias, x.size(2), _apart(x))
+        given = (x, x.stride(0), spikes, count)
+        call.launch('norm_fire_forward', x, count, rate, *given, *norm)
+        ctx.save_for_backward(*kept(x, weight, bias, mean, invstd, rate))
+        ctx.call, ctx.training = call, training
+        return spikes
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean, invstd, *learnt = ctx.saved_tensors
+        call, rate = ctx.call, learnt[0] if learnt else None
+        grad_spikes = same_steps(grad_spikes, x)
+        count, channels = x[0].numel(), x.size(2)
+        norm = (mean, invstd, weight, bias, channels, _apart(x))
+        given = (x, x.stride(0), grad_spikes, grad_spikes.stride(0))
+        parts = max(1, call.threads(count) // channels)
+        sums = mean.new_empty(3, channels, parts)
+        work = channels * parts
+        call.launch('norm_fire_sums', x, work, rate, *given, *sums, count, parts, *norm)
+        grad_bias, grad_weight, grad_rates = sums.sum(-1)
+        means = torch.stack([grad_bias, grad_weight])
+        means = means / (x.numel() // channels) if ctx.training else torch.zeros_like(means)
+        grad_x = like_steps(x[0], x)
+        given = (*given, grad_x, *means, count)
+        call.launch('norm_fire_backward', x, count, rate, *given, *norm)
+        grad_rate = None if rate is None else grad_rates.sum().to(rate.dtype)
+        return grad_x, grad_weight, grad_bias, grad_rate, None, None, None, None
+
+
+def _apart(x: Tensor) -> int:
+    """How many elements the channels of ``[T, B, C, ...]`` lie apart."""
+    return x.stride(2) if x.size(2) > 1 else x[0, 0].numel()

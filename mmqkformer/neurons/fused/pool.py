@@ -1,0 +1,71 @@
+"""Max pooling and the neuron behind it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from ..backends.kernels import by_step, like_steps, same_steps
+from ..base import SpikingNeuron
+from .call import Call, call_of, kept, rate_of
+
+
+def pool_and_fire(pool: nn.MaxPool2d, neuron: SpikingNeuron, x: Tensor) -> Tensor:
+    """``neuron(pool(x))``, with max pooling of every step.
+
+    Args:
+        pool (nn.MaxPool2d): The pooling.
+        neuron (SpikingNeuron): The neuron.
+        x (Tensor): ``[T, B, C, H, W]``.
+    """
+    plain = type(pool) is nn.MaxPool2d and pool.dilation == 1 and not pool.return_indices
+    sizes = (pool.kernel_size, pool.stride, pool.padding)
+    # A place in a window is kept as a byte
+    fits = plain and all(isinstance(size, int) for size in sizes) and pool.kernel_size < 16
+    call = call_of(neuron, x) if fits else None
+    if call is None:
+        return neuron(pool(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+    return _PoolAndFire.apply(x, rate_of(neuron), pool, call)
+
+
+class _PoolAndFire(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rate: Tensor | None, pool: nn.MaxPool2d, call: Call) -> Tensor:
+        x = by_step(x)
+        # Shape and layout of a step
+        step = pool(torch.empty_like(x[0], device='meta'))
+        spikes = like_steps(step, x)
+        window = _window(x, spikes, pool)
+        given = (x, x.stride(0), spikes, step.numel(), *window)
+        call.launch('pool_fire_forward', x, step.numel(), rate, *given)
+        ctx.save_for_backward(*kept(x, rate))
+        ctx.call, ctx.step, ctx.window = call, step, window
+        return spikes
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
+        x, *learnt = ctx.saved_tensors
+        call, rate, count = ctx.call, learnt[0] if learnt else None, ctx.step.numel()
+        grad_pooled = like_steps(ctx.step, grad_spikes)
+        grad_spikes = same_steps(grad_spikes, grad_pooled)
+        where = like_steps(ctx.step, grad_spikes, torch.uint8)
+        sums = call.sums(x, count) if learnt else None
+        given = (x, x.stride(0), grad_spikes, grad_spikes.stride(0), grad_pooled, where, sums)
+        call.launch('pool_fire_gradients', x, count, rate, *given, count, *ctx.window)
+        grad_x = like_steps(x[0], x)
+        given = (grad_pooled, where, count, grad_x, x[0].numel(), *ctx.window)
+        call.backend.launcher.launch('pool_backward', x, x[0].numel(), *given)
+        return grad_x, sums.sum().to(rate.dtype) if learnt else None, None, None
+
+
+def _window(x: Tensor, pooled: Tensor, pool: nn.MaxPool2d) -> tuple[int, ...]:
+    """``POOL`` in pool.cu."""
+    sizes = (*x.shape[1:], *_strides(x[0]), *pooled.shape[3:], *_strides(pooled[0]))
+    return *sizes, pool.kernel_size, pool.stride, pool.padding
+
+
+def _strides(step: Tensor) -> tuple[int, ...]:
+    """Strides of a step; an axis of size 1 may have any, 0 as well, by which nothing divides."""
+    return tuple(s if n > 1 else step.numel() for s, n in zip(step.stride(), step.shape))
