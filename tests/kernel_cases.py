@@ -75,7 +75,10 @@ def check(cfg, x, grad_spikes=None, backend='cpu'):
     assert spikes.dtype == x.dtype
     assert torch.equal(spikes, expected)
     assert len(grads) == len(expected_grads)
-    torch.testing.assert_close(grads[0], expected_grads[0], **TOLERANCE[x.dtype])
+    # What two exponentials differ by is carried on by every step, and GPUs have a third one
+    slack = max(1, x.size(0) / 4) * (8 if x.is_cuda else 1)
+    tolerance = {name: slack * value for name, value in TOLERANCE[x.dtype].items()}
+    torch.testing.assert_close(grads[0], expected_grads[0], **tolerance)
     if len(grads) == 2:
         # A sum of so many terms, in float32 unless all is in float64
         rtol = 1e-12 if x.dtype == torch.float64 else 1e-5

@@ -25,7 +25,7 @@ pytest.importorskip('cupy')
 @pytest.mark.parametrize('dtype', DTYPES)
 @pytest.mark.parametrize('steps', [1, 4, 64])
 def test_integrate_and_fire_equals_the_reference(steps, dtype):
-    x = currents(steps, 3, 1017, dtype=dtype).cuda()
+    x = currents(steps, 3, 317, dtype=dtype).cuda()
     for cfg in integrate_and_fire():
         check(cfg, x, backend='cupy')
 
@@ -34,7 +34,7 @@ def test_integrate_and_fire_equals_the_reference(steps, dtype):
 @pytest.mark.parametrize('steps', [1, 4, 64])
 @pytest.mark.parametrize('cfg', INTEGERS, ids=str)
 def test_integer_dynamics_equal_the_reference(cfg, steps, dtype):
-    check(cfg, currents(steps, 3, 1017, dtype=dtype).cuda(), backend='cupy')
+    check(cfg, currents(steps, 3, 317, dtype=dtype).cuda(), backend='cupy')
 
 
 @pytest.mark.parametrize('cfg', [LEAKS[4], INTEGERS[1]], ids=str)

@@ -1,6 +1,7 @@
 """The CUDA kernels, as C++ on the CPU, against the reference: every line of them runs here."""
 
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import cuda_on_cpu
@@ -18,7 +19,9 @@ from kernel_cases import (
     integrate_and_fire,
     run,
 )
+from mmengine.config import Config
 from mmengine.registry import MODELS
+from networks import awaken
 
 from mmqkformer.neurons import LIFNeuron, PLIFNeuron
 from mmqkformer.neurons.backends import cupy as cupy_backend
@@ -26,6 +29,7 @@ from mmqkformer.neurons.backends import kernels
 from mmqkformer.neurons.backends.cupy import OPTIONS
 from mmqkformer.neurons.backends.registry import _BACKENDS
 
+ROOT = Path(__file__).parents[2]
 needs_nvrtc = pytest.mark.skipif(nvrtc() is None, reason='nvidia-cuda-nvrtc-cu12 is not installed')
 
 
@@ -152,6 +156,24 @@ def test_not_a_number_does_not_fire(backend):
     assert torch.equal(
         *(MODELS.build(dict(type='LIFNeuron', backend=name))(x) for name in ('cpu', 'torch'))
     )
+
+
+def test_a_network_learns_alike(backend):
+    cfg = Config.fromfile(ROOT / 'configs/qkformer/hst-3-128_1xb64_digits.py').model.backbone
+    images = currents(2, 3, 16, 16, dtype=torch.float64)
+    results = []
+    for name in ('cpu', 'torch'):
+        torch.manual_seed(0)
+        neuron = dict(type='PLIFNeuron', backend=name)
+        network = MODELS.build({**cfg, 'neuron': neuron}).double()
+        rates = awaken(network, images).train()(images)[0]
+        rates.square().sum().backward()
+        results.append((rates.detach(), [p.grad for p in network.parameters()]))
+    (rates, grads), (expected, expected_grads) = results
+    assert rates.mean() > 0.05
+    assert torch.equal(rates, expected)
+    torch.testing.assert_close(grads, expected_grads, rtol=1e-9, atol=1e-9)
+    assert len(backend.launcher.launched) > 20
 
 
 def test_what_the_kernels_do_not_compute_is_left_to_the_reference(backend):
