@@ -94,10 +94,16 @@ def test_fire_and_add(backend, neuron, shape, dtype):
 
 def normalised(norm, neuron, x):
     """The norm in the kernels' order of operations, which is that of PyTorch on GPUs."""
-    axes = (0, 1, 3, 4)
     if norm.training:
-        var, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
-        norm(x.detach().flatten(0, 1))
+        var, mean = torch.var_mean(x, (0, 1, 3, 4), correction=0, keepdim=True)
+        # PyTorch's norm adds in another order; differences of numbers so close are exact
+        running = (norm.running_mean, norm.running_var)
+        found = torch.batch_norm_update_stats(x.detach().flatten(0, 1), *running, norm.momentum)
+        norm.num_batches_tracked += 1
+        mean, var = (
+            ours + (theirs.view(-1, 1, 1) - ours.detach())
+            for ours, theirs in zip((mean, var), found)
+        )
     else:
         var, mean = (v.view(-1, 1, 1) for v in (norm.running_var, norm.running_mean))
     weight, bias = (p.view(-1, 1, 1) for p in (norm.weight, norm.bias))
@@ -127,6 +133,18 @@ def test_a_norm_without_weights(backend):
     norm = nn.BatchNorm2d(6, affine=False)
     x = SHAPES['odd'](torch.float64)
     check(backend, 'norm_fire_forward', norm_and_fire, of_modules, LEAKS[1], (x,), norm)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_statistics_of_half_precision_are_float32(backend, dtype):
+    x = SHAPES['channels last'](dtype)
+    neuron = MODELS.build(dict(type='LIFNeuron', backend='cpu'))
+    norm, wide_norm = trained_norm(6), trained_norm(6)
+    spikes = norm_and_fire(norm, neuron, x)
+    assert torch.equal(spikes.float(), norm_and_fire(wide_norm, neuron, x.float()))
+    assert norm.num_batches_tracked == 1
+    torch.testing.assert_close(norm.running_var, wide_norm.running_var)
+    assert norm.running_var.dtype == torch.float32
 
 
 def test_a_norm_of_one_channel(backend):

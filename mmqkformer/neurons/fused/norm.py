@@ -27,11 +27,8 @@ def norm_and_fire(norm: nn.Module, neuron: SpikingNeuron, x: Tensor) -> Tensor:
     if call is None:
         return neuron(norm(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
     wide = wide_type(x.dtype)
-    if norm.training:
-        mean, var = _statistics(norm, x)
-    else:
-        mean, var = norm.running_mean.to(wide), norm.running_var.to(wide)
-    invstd = (var + norm.eps).rsqrt()
+    mean, var = _statistics(norm, x) if norm.training else (norm.running_mean, norm.running_var)
+    mean, invstd = mean.to(wide), (var.to(wide) + norm.eps).rsqrt()
     weight = torch.ones_like(mean) if norm.weight is None else norm.weight.to(wide)
     bias = torch.zeros_like(mean) if norm.bias is None else norm.bias.to(wide)
     return _NormAndFire.apply(x, weight, bias, rate_of(neuron), mean, invstd, norm.training, call)
@@ -39,16 +36,10 @@ def norm_and_fire(norm: nn.Module, neuron: SpikingNeuron, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _statistics(norm: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the channels, which the running ones follow."""
+    """Mean and variance of the channels of ``[T, B, C, ...]``, which the running ones follow."""
     norm.num_batches_tracked += 1
-    wide = wide_type(x.dtype)
-    axes = [axis for axis in range(x.dim()) if axis != 2]
-    var, mean = torch.var_mean(x.to(wide), axes, correction=0)
-    count = x.numel() // x.size(2)
-    unbiased = var * (count / max(count - 1, 1))
-    for running, value in ((norm.running_mean, mean), (norm.running_var, unbiased)):
-        running.lerp_(value.to(running.dtype), norm.momentum)
-    return mean, var
+    running = (norm.running_mean, norm.running_var)
+    return torch.batch_norm_update_stats(x.flatten(0, 1), *running, norm.momentum)
 
 
 class _NormAndFire(torch.autograd.Function):
