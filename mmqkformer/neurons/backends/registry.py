@@ -29,6 +29,13 @@ class Backend(ABC):
     narrow: bool = False
     needs: str = 'dynamics, a device and a type that it knows'
 
+    def pays(self, x: Tensor | None) -> bool:
+        """Whether ``auto``, where it may, chooses it for a call on ``x`` ``[T, ...]``.
+
+        Without ``x``: on some call.
+        """
+        return True
+
     @abstractmethod
     def supports(self, dynamics: Dynamics, x: Tensor | None = None) -> bool:
         """Whether it computes these dynamics, on the device and of the type of ``x`` ``[T, ...]``.
@@ -75,7 +82,7 @@ class KernelBackend(Backend):
 
 
 def register_backend(name: str) -> Callable[[type[Backend]], type[Backend]]:
-    """Registers a :class:`Backend`; ``auto`` takes the last registered that supports a call."""
+    """Registers a :class:`Backend`; ``auto`` takes the last one that supports a call and pays."""
 
     def add(backend: type[Backend]) -> type[Backend]:
         _BACKENDS[name] = backend()
@@ -90,8 +97,8 @@ def choose_backend(
     """The backend that computes a call, and the currents in a type that it reads.
 
     Args:
-        name (str): Its name, or ``auto``: the last registered that supports it; the reference
-            supports everything.
+        name (str): Its name, or ``auto``: the last registered that supports it and pays; the
+            reference supports everything.
         dynamics (Dynamics): The description.
         x (Tensor | None): The currents, ``[T, ...]``. Defaults to None: whether there is one at
             all.
@@ -109,7 +116,7 @@ def choose_backend(
     for backend in candidates:
         if x is not None and x.dtype != torch.float64 and not backend.narrow:
             x = x.float()
-        if backend.supports(dynamics, x):
+        if backend.supports(dynamics, x) and (name != 'auto' or backend.pays(x)):
             return backend, x
     where = '' if x is None else f' on {x.device.type} in {x.dtype}'
     raise ValueError(
