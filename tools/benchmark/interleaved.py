@@ -1,0 +1,142 @@
+"""Contestants that take turns, each in a process of its own: what all benchmarks have in common."""
+
+import json
+import multiprocessing
+import platform
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from mmqkformer.files import written_whole
+
+# Called in the process of a contestant: builds it, and returns what is timed, and what it says of
+# itself once it has run, numbers and text
+Make = Callable[[], tuple[Callable[[], object], dict]]
+
+
+@dataclass
+class Times:
+    """What was measured of a contestant.
+
+    Attributes:
+        seconds (list[float]): Of each round.
+        first (float): Seconds of the first two calls, which compile what there is to compile.
+        peak (int): Bytes: on a GPU of PyTorch's allocator, else resident, libraries included.
+        facts (dict): What it says of itself.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    first: float = 0.0
+    peak: int = 0
+    facts: dict = field(default_factory=dict)
+
+    @property
+    def middle(self) -> float:
+        """Median of the seconds."""
+        return median(self.seconds)
+
+    def ratios(self, other: 'Times') -> list[float]:
+        """Of each round, how many times as fast it was as another contestant."""
+        return [theirs / ours for theirs, ours in zip(other.seconds, self.seconds, strict=True)]
+
+
+def synchronize() -> None:
+    """Waits for the GPU, where there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _timed(step: Callable[[], object]) -> float:
+    synchronize()
+    start = time.perf_counter()
+    step()
+    synchronize()
+    return time.perf_counter() - start
+
+
+def _serve(connection: Connection, make: Make) -> None:
+    step, facts = make()
+    connection.send(_timed(step) + _timed(step))
+    while connection.recv():
+        connection.send(_timed(step))
+    cuda = torch.cuda.is_available()
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    connection.send((torch.cuda.max_memory_allocated() if cuda else resident, facts))
+
+
+def race(contestants: dict[str, Make], rounds: int, description: str) -> dict[str, Times]:
+    """Runs contestants in turns, so that what disturbs the machine disturbs all of them.
+
+    Args:
+        contestants (dict[str, Make]): By name, what builds them; functions of a module.
+        rounds (int): How often each is timed.
+        description (str): What the progress bar says.
+
+    Returns:
+        dict[str, Times]: What was measured, by name.
+    """
+    context = multiprocessing.get_context('spawn')
+    connections, times = {}, {name: Times() for name in contestants}
+    for name, make in contestants.items():
+        connections[name], theirs = context.Pipe()
+        context.Process(target=_serve, args=(theirs, make), daemon=True).start()
+        theirs.close()
+        times[name].first = connections[name].recv()
+    for turn in track(range(rounds), description=description):
+        # Who comes first changes: the second may find warmer caches, or a hotter processor
+        for name in list(contestants)[:: -1 if turn % 2 else 1]:
+            connections[name].send(True)
+            times[name].seconds.append(connections[name].recv())
+    for name, connection in connections.items():
+        connection.send(False)
+        times[name].peak, times[name].facts = connection.recv()
+    return times
+
+
+def device_name() -> str:
+    """The GPU, or the number of CPU threads."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f'{torch.get_num_threads()} CPU threads, {torch.backends.cpu.get_cpu_capability()}'
+
+
+def report(title: str, results: dict[str, Times], against: Sequence[str], json_file: Path | None):
+    """Prints a table with a row for each contestant, and writes all that was measured.
+
+    Args:
+        title (str): What was run.
+        results (dict[str, Times]): What :func:`race` measured.
+        against (Sequence[str]): Contestants that each is compared with.
+        json_file (Path | None): File to write to, if any.
+    """
+    versions = {name: version(name) for name in ('torch', 'mmengine', 'mmcv-lite', 'spikingjelly')}
+    versions['python'] = platform.python_version()
+    table = Table(title=f'{title}; {device_name()}, torch {versions["torch"]}')
+    table.add_column('')
+    compared = [column for name in against for column in (f'x {name}', 'spread')]
+    facts = sorted({key for times in results.values() for key in times.facts})
+    for column in ('ms', *compared, 'peak, MiB', 'first two, s', *facts):
+        table.add_column(column, justify='right')
+    for name, times in results.items():
+        cells = [f'{1000 * times.middle:.1f}']
+        for other in against:
+            ratios = times.ratios(results[other])
+            cells += [f'{median(ratios):.2f}', f'{min(ratios):.2f} to {max(ratios):.2f}']
+        cells += [f'{times.peak / 2**20:.0f}', f'{times.first:.1f}']
+        table.add_row(name, *cells, *(str(times.facts.get(key, '-')) for key in facts))
+    Console(width=160).print(table)
+    if json_file is not None:
+        measured = {name: asdict(times) for name, times in results.items()}
+        result = dict(title=title, device=device_name(), versions=versions, results=measured)
+        with written_whole(json_file) as partial:
+            partial.write_text(json.dumps(result, indent=2))

@@ -1,0 +1,153 @@
+"""Time inference, or a training step, against the release's graph and SpikingJelly.
+
+Contestants are this project as it is configured (`ours`), as it is deployed (`deployed`: norms
+folded, channels last, compiled neurons; for training compiled neurons alone), the minimal graph of
+the release (`release`, tools/benchmark/release_graph.py), the same graph on SpikingJelly's neurons
+(`on spikingjelly`), and for ImageNet SpikingJelly's own model (`spikingjelly`). All have random
+weights of their own: what a dense convolution takes does not depend on them. Ratios above 1:
+faster than the peer.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from interleaved import race, report
+from release_graph import ReleaseGraph
+from torch import nn
+
+from mmqkformer.checks import at_least
+
+MODELS = ('hst-10-384', 'hst-4-384')
+PEERS = ('release', 'on spikingjelly', 'spikingjelly')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--arch', choices=MODELS, default=MODELS[0])
+    parser.add_argument('--train', action='store_true', help='training steps; by default inference')
+    parser.add_argument('--batch', type=at_least(1), nargs='+', default=[1, 8])
+    parser.add_argument('--size', type=at_least(32), help='pixels of a side; by default 224 or 32')
+    parser.add_argument('--rounds', type=at_least(1), default=10)
+    parser.add_argument(
+        '--dtype', choices=('float32', 'bfloat16'), default='float32', help='of `deployed`'
+    )
+    parser.add_argument('--json', type=Path, help='file to write to, with the batch in its name')
+    return parser.parse_args()
+
+
+def _ours(arch: str) -> nn.Module:
+    from mmpretrain import get_model
+
+    name = {'hst-10-384': 'hst-10-384_8xb64_in1k', 'hst-4-384': 'hst-4-384_1xb64_cifar10'}[arch]
+    return get_model(f'qkformer_{name}')
+
+
+def _with_backend(model: nn.Module, backend: str) -> nn.Module:
+    for module in model.modules():
+        if hasattr(module, 'dynamics'):
+            module.backend = backend
+    return model
+
+
+def _deployed(arch: str) -> nn.Module:
+    from mmqkformer.deploy import fuse
+
+    model = fuse(_ours(arch)).to(memory_format=torch.channels_last)
+    return _with_backend(model, 'compiled')
+
+
+def _spikingjelly_neuron(v_threshold: float = 1.0) -> nn.Module:
+    from spikingjelly.activation_based import neuron, surrogate
+
+    return neuron.LIFNode(
+        tau=2.0,
+        v_threshold=v_threshold,
+        detach_reset=True,
+        surrogate_function=surrogate.Sigmoid(alpha=4.0),
+        step_mode='m',
+    )
+
+
+def _spikingjelly(arch: str) -> nn.Module:
+    from spikingjelly.activation_based.model.qkformer import qkformer_10_384
+
+    return qkformer_10_384(T=4)
+
+
+def _release(arch: str, neuron: Callable[..., nn.Module] | None = None) -> nn.Module:
+    large = arch == MODELS[0]
+    args = {} if neuron is None else dict(neuron=neuron)
+    return ReleaseGraph(large, classes=1000 if large else 10, **args)
+
+
+BUILDERS = {
+    'ours': _ours,
+    'deployed': _deployed,
+    'release': _release,
+    'on spikingjelly': partial(_release, neuron=_spikingjelly_neuron),
+    'spikingjelly': _spikingjelly,
+}
+
+
+def make(
+    name: str, arch: str, batch: int, size: int, train: bool, dtype: str
+) -> tuple[Callable[[], object], dict]:
+    """Builds a contestant: what is timed, and what it says of itself."""
+    from spikingjelly.activation_based import functional
+
+    torch.manual_seed(0)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    compiled = train and name == 'deployed'
+    model = _with_backend(_ours(arch), 'compiled') if compiled else BUILDERS[name](arch)
+    model = model.to(device).train(train)
+    images = torch.randn(batch, 3, size, size, device=device)
+    low = dtype == 'bfloat16' and name == 'deployed'
+    amp = partial(torch.autocast, device, torch.bfloat16, enabled=low)
+    if name == 'deployed' and not train:
+        images = images.to(memory_format=torch.channels_last)
+    facts = dict(parameters=sum(p.numel() for p in model.parameters()))
+
+    @torch.inference_mode()
+    def infer() -> None:
+        with amp():
+            model(images)
+        functional.reset_net(model)
+
+    def step() -> None:
+        with amp():
+            outputs = model(images)
+            loss = nn.functional.cross_entropy(outputs, labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        functional.reset_net(model)
+
+    if not train:
+        return infer, facts
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    labels = torch.arange(batch, device=device) % 10
+    return step, facts
+
+
+def main() -> None:
+    args = parse_args()
+    large = args.arch == MODELS[0]
+    size = args.size or (224 if large else 32)
+    peers = [name for name in PEERS if large or name != 'spikingjelly']
+    what = 'training step' if args.train else 'inference'
+    for batch in args.batch:
+        contestants = {
+            name: partial(make, name, args.arch, batch, size, args.train, args.dtype)
+            for name in ('ours', 'deployed', *peers)
+        }
+        times = race(contestants, args.rounds, f'batch {batch}')
+        title = f'{args.arch}, {size} px, {what}, batch {batch}, deployed in {args.dtype}'
+        json_file = args.json and args.json.with_stem(f'{args.json.stem}-b{batch}')
+        report(title, times, peers, json_file)
+
+
+if __name__ == '__main__':
+    main()
