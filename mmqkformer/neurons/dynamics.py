@@ -1,5 +1,6 @@
 """Descriptions of what neurons compute, each with its two reference kernels in plain PyTorch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,8 +10,37 @@ from torch import Tensor
 from .surrogate import Surrogate
 
 
+class Steps(list):
+    """The steps of ``[T, ...]``, each a tensor, where a graph of a kernel is drawn.
+
+    Assignments into one tensor would be as many passes over memory; of tensors that are stacked in
+    the end, a compiler makes one.
+
+    Args:
+        steps (Iterable[Tensor | None]): T of them.
+        dtype (torch.dtype): Type of what is assigned.
+    """
+
+    def __init__(self, steps: Iterable[Tensor | None], dtype: torch.dtype) -> None:
+        super().__init__(steps)
+        self.dtype = dtype
+
+    def __setitem__(self, t: int, step: Tensor) -> None:
+        super().__setitem__(t, step.to(self.dtype))
+
+
+def _empty_like(x: Tensor | Steps, dtype: torch.dtype | None = None) -> Tensor | Steps:
+    if isinstance(x, Steps):
+        return Steps([None] * len(x), dtype or x.dtype)
+    # In the memory format of x: the next convolution takes what the last one gave
+    return torch.empty_like(x, dtype=dtype)
+
+
 class Dynamics(Protocol):
-    """A frozen description of a neuron, and the kernels that every backend has to equal."""
+    """A frozen description of a neuron, and the kernels that every backend has to equal.
+
+    They take tensors ``[T, ...]``, and return such; or :class:`Steps` for each of them.
+    """
 
     def forward(self, x: Tensor, rate: Tensor | None, save: bool) -> tuple[Tensor, tuple]:
         """Spikes ``[T, ...]`` of currents ``[T, ...]``, and the tensors that backward needs."""
@@ -72,11 +102,10 @@ class IntegrateAndFireDynamics:
 
     def forward(self, x: Tensor, rate: Tensor | None, save: bool) -> tuple[Tensor, tuple]:
         """See the class; for the backward pass H is kept, and X where 1 / tau is learnt."""
-        # In the memory format of x: the next convolution takes what the last one gave
-        spikes = torch.empty_like(x)
-        potentials = torch.empty_like(x) if save else None
+        spikes = _empty_like(x)
+        potentials = _empty_like(x) if save else None
         v = torch.full_like(x[0], self.v_rest)
-        for t in range(x.size(0)):
+        for t in range(len(x)):
             h = self._charge(x[t], v, rate)
             if save:
                 potentials[t] = h
@@ -90,10 +119,10 @@ class IntegrateAndFireDynamics:
         """Backpropagation through time, with the surrogate for the derivative of the spike."""
         h, *learnt = saved
         x, rate = learnt or (None, None if self.tau is None else 1.0 / self.tau)
-        grad_x = torch.empty_like(h)
+        grad_x = _empty_like(h)
         grad_rate = torch.zeros_like(rate) if learnt else None
         grad_v = torch.zeros_like(h[0])
-        for t in range(h.size(0) - 1, -1, -1):
+        for t in range(len(h) - 1, -1, -1):
             spike = self._fires(h[t]).to(h.dtype)
             slope = self.surrogate.derivative(h[t] - self.v_threshold)
             grad_h = grad_spikes[t] * slope
@@ -153,10 +182,10 @@ class IntegerDynamics:
 
     def forward(self, x: Tensor, rate: Tensor | None, save: bool) -> tuple[Tensor, tuple]:
         """See the class; for the backward pass the window is kept, one byte a neuron and step."""
-        spikes = torch.empty_like(x)
-        window = torch.empty_like(x, dtype=torch.bool) if save else None
+        spikes = _empty_like(x)
+        window = _empty_like(x, torch.bool) if save else None
         left = torch.zeros_like(x[0])
-        for t in range(x.size(0)):
+        for t in range(len(x)):
             h = self.decay * left + self.scale * x[t]
             counts = self._counts(h)
             if save:
@@ -168,9 +197,9 @@ class IntegerDynamics:
     def backward(self, saved: tuple, grad_spikes: Tensor) -> tuple[Tensor, None]:
         """Backpropagation through time."""
         (window,) = saved
-        grad_x = torch.empty_like(grad_spikes)
+        grad_x = _empty_like(grad_spikes)
         grad_left = torch.zeros_like(grad_spikes[0])
-        for t in range(grad_spikes.size(0) - 1, -1, -1):
+        for t in range(len(grad_spikes) - 1, -1, -1):
             grad_h = grad_spikes[t] * window[t] / self.divisor + grad_left
             grad_x[t] = self.scale * grad_h
             grad_left = self.decay * grad_h

@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from ..dynamics import Dynamics
+from ..dynamics import Dynamics, Steps
 from .kernels import by_step, same_steps
 from .registry import KernelBackend, register_backend
 
@@ -57,9 +57,9 @@ class CompiledBackend(KernelBackend):
         x = by_step(x)
         given = [_flat(x), *([] if rate is None else [rate])]
 
-        def kernel(x: Tensor, *rate: Tensor) -> tuple[Tensor, ...]:
-            spikes, saved = dynamics.forward(x, *(rate or [None]), save)
-            return spikes, *saved
+        def kernel(x: Tensor, *rate: Tensor) -> list[Tensor]:
+            spikes, saved = dynamics.forward(_steps(x), *(rate or [None]), save)
+            return [_stacked(tensor) for tensor in (spikes, *saved)]
 
         spikes, *saved = self._run(('forward', dynamics, save), kernel, given)
         return _as_steps_of(x, spikes), tuple(_as_steps_of(x, tensor) for tensor in saved)
@@ -72,9 +72,9 @@ class CompiledBackend(KernelBackend):
         if not self._runs_on(x):
             return dynamics.backward(saved, grad_spikes)
 
-        def kernel(grad_spikes: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
-            grad_x, grad_rate = dynamics.backward(saved, grad_spikes)
-            return (grad_x,) if grad_rate is None else (grad_x, grad_rate)
+        def kernel(grad_spikes: Tensor, *saved: Tensor) -> list[Tensor]:
+            grads = dynamics.backward(tuple(map(_steps, saved)), _steps(grad_spikes))
+            return [_stacked(tensor) for tensor in grads if tensor is not None]
 
         given = [_flat(same_steps(grad_spikes, x)), *map(_flat, saved)]
         grad_x, *grad_rate = self._run(('backward', dynamics), kernel, given)
@@ -114,6 +114,14 @@ class CompiledBackend(KernelBackend):
             self._works, compiled = False, kernel
         self._kernels[key] = compiled
         return compiled
+
+
+def _steps(x: Tensor) -> Tensor | Steps:
+    return Steps(x.unbind(0), x.dtype) if x.dim() else x
+
+
+def _stacked(x: Tensor | Steps) -> Tensor:
+    return torch.stack(x) if isinstance(x, Steps) else x
 
 
 def _flat(x: Tensor) -> Tensor:
