@@ -9,11 +9,14 @@ import mmengine
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmqkformer.checks import at_least, number
 from mmqkformer.convert import read_released
 from mmqkformer.datasets.layout import check_data_root
+from mmqkformer.deploy import fuse, spike_flips
 from mmqkformer.engine import checkpoints, launch
 from mmqkformer.files import disk_errors_in_one_line
 
@@ -42,6 +45,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help="test-time augmentation: the config's tta_model and tta_pipeline, or else the mean "
         'of the scores of the image and its mirror image',
+    )
+    parser.add_argument(
+        '--fuse',
+        action='store_true',
+        help='fold norms into convolutions, and report the spikes that it changes on one image',
     )
     args = parser.parse_args()
     if args.out_item is not None and args.out is None:
@@ -85,6 +93,18 @@ def augment_at_test_time(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
+def fuse_and_compare(runner: Runner) -> None:
+    """Fold the norms of the loaded model, and print how many spikes of one image differ."""
+    runner.load_or_resume()
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    fused = fuse(model)
+    batch = model.data_preprocessor(next(iter(runner.test_dataloader)), False)
+    image = batch['inputs'][:1]
+    flips = spike_flips(model.backbone.eval(), fused.backbone, lambda backbone: backbone(image)[-1])
+    print_log(f'fused: on one image {flips}', 'current')
+    runner.model = fused
+
+
 def test_and_write(runner: Runner, out: Path, item: str | None) -> None:
     """Test, and write the metrics or the predictions."""
     # both formats are told by the suffix, so the temporary name keeps it
@@ -125,6 +145,8 @@ def main() -> None:
     else:
         name = f'checkpoint {args.checkpoint!r}, {released["meta"]["family"]} family,'
         checkpoints.load_weights(runner.model, released['state_dict'], name)
+    if args.fuse:
+        fuse_and_compare(runner)
     if args.out is None:
         runner.test()
     else:

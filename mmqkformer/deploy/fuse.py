@@ -1,7 +1,8 @@
-"""Networks with the norms folded into the convolutions in front of them."""
+"""Networks with the norms folded into the convolutions in front of them, for inference."""
 
 import copy
 
+import torch
 from mmcv.cnn import fuse_conv_bn
 from torch import nn
 
@@ -14,7 +15,8 @@ def fuse(model: nn.Module) -> nn.Module:
 
     A RepConv becomes one convolution, and each batch norm goes into the convolution in front of
     it: ``W' = gamma W / sqrt(var + eps)``, ``b' = beta + gamma (b - mean) / sqrt(var + eps)``. In
-    float64 all spikes stay; in float32 rounding may flip some.
+    float64 all spikes stay; in float32 rounding may flip some, see :func:`spike_flips`. Feature
+    maps lie channels last, as the convolutions compute them fastest.
 
     Args:
         model (nn.Module): A backbone, or a model with one, of ``[B, C, H, W]`` images.
@@ -36,4 +38,8 @@ def fuse(model: nn.Module) -> nn.Module:
         for name, child in list(parent.named_children()):
             if isinstance(child, (RepConv, PointwiseRepConv)):
                 setattr(parent, name, child.folded())
-    return fuse_conv_bn(model)
+    model = fuse_conv_bn(model)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+    return model

@@ -1,6 +1,7 @@
 """tools/train.py and tools/test.py, on the CPU."""
 
 import json
+import re
 import time
 from argparse import Namespace
 
@@ -36,6 +37,21 @@ def test_predictions_are_written_and_drawn(trained, run_tool, tmp_path):
     run_tool('test.py', config, work_dir / 'epoch_2.pth', '--out', out, '--show-dir', drawn)
     assert out.stat().st_size > 0
     assert len(list(drawn.rglob('*.png'))) == 8
+
+
+def test_a_fused_model_is_compared_and_tested(trained, run_tool, tmp_path):
+    config, work_dir = trained
+    results = []
+    for name, option in (('plain', ()), ('fused', ('--fuse',))):
+        out = tmp_path / f'{name}.json'
+        arguments = ('--out', out, '--out-item', 'metrics', *option)
+        run_tool('test.py', config, work_dir / 'epoch_2.pth', *arguments)
+        results.append(json.loads(out.read_text())['accuracy/top1'])
+    assert results[0] == results[1]
+    log = max(work_dir.rglob('*.log'), key=lambda path: path.stat().st_mtime).read_text()
+    (counts,) = re.findall('fused: on one image ([0-9,]+) of ([0-9,]+) outputs', log)
+    flips, outputs = (int(count.replace(',', '')) for count in counts)
+    assert flips == 0 < outputs
 
 
 def test_mirrored_images_at_test_time(trained, run_tool, tmp_path):
