@@ -7,12 +7,14 @@ from .masks import record_token_masks
 from .memory import TrainingMemory, micro_batches, training_memory
 from .operations import LayerOperations, Operations, count_operations
 from .record import recording
+from .saved_bytes import SavedBytes, saved_bytes
 
 __all__ = [
     'BatchDifference',
     'LayerOperations',
     'LiveBytes',
     'Operations',
+    'SavedBytes',
     'TrainingMemory',
     'awaken',
     'compare_with_batch_of_one',
@@ -20,5 +22,6 @@ __all__ = [
     'micro_batches',
     'record_token_masks',
     'recording',
+    'saved_bytes',
     'training_memory',
 ]

@@ -45,6 +45,7 @@ class TrainingMemory:
         images (int): Images of a GPU's micro-batch.
         micro_batches (int): Micro-batches of an optimizer step.
         checkpointing (bool): Whether the backbone recomputes activations.
+        memory (str | None): The backbone's ``memory``.
     """
 
     parts: dict[str, int]
@@ -53,6 +54,7 @@ class TrainingMemory:
     images: int
     micro_batches: int
     checkpointing: bool
+    memory: str | None = None
 
     @property
     def total(self) -> int:
@@ -102,11 +104,13 @@ def training_memory(
                 optimizer.zero_grad()
             _pass(live, model, batch, _autocast(cfg))
         del kept
-    with_cp = cfg.model.get('backbone', {}).get('with_cp', False)
+    backbone = cfg.model.get('backbone', {})
+    with_cp = backbone.get('with_cp', False)
     checkpointing = any(with_cp) if isinstance(with_cp, (list, tuple)) else bool(with_cp)
     # Nothing is left yet where the peak is within the forward pass
     parts = {'saved': 0, **live.peak}
-    return TrainingMemory(parts, size, gpus, images, micro_batches, checkpointing)
+    memory = backbone.get('memory')
+    return TrainingMemory(parts, size, gpus, images, micro_batches, checkpointing, memory)
 
 
 def micro_batches(

@@ -7,6 +7,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..checks import check_bool, check_int, check_list, check_number
+from ..saved import convolved
 from .conv import MAX_HIDDEN, MAX_KERNEL, SpikingConv
 from .time import merge_time, split_time
 
@@ -270,5 +271,5 @@ class SepConv(BaseModule):
         y = self.expand(x)
         if self.fire:
             return self.reduce(self.depthwise(y))
-        y = self.depthwise(merge_time(y))
+        y = convolved(self.depthwise, merge_time(y))
         return self.reduce(split_time(y, x.size(0)))

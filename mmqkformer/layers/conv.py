@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..build import build_part, inside, parameters_of
 from ..checks import check_bool, check_int, check_number, check_str
 from ..neurons import SpikingNeuron
+from ..saved import convolved, max_pooled, normalised
 from .time import each_step, merge_time, split_time
 
 FIRE = ('last', 'first', 'none')
@@ -148,7 +149,7 @@ def pooled(pool: nn.Module, x: Tensor) -> Tensor:
         x (Tensor): ``[T, B, C, H, W]``.
     """
     steps = x[:1] if steps_are_equal(x) else x
-    y = each_step(pool, steps)
+    y = each_step(partial(max_pooled, pool), steps)
     return y.expand(x.size(0), *y.shape[1:])
 
 
@@ -264,11 +265,12 @@ class SpikingConv(nn.Module):
         if steps_are_equal(x) and not (self.drop is not None and self.training):
             x, copies = x[:1], time_steps
         x = self._pooled(x, 'before_conv')
-        y = self.conv(merge_time(x))
+        y = convolved(self.conv, merge_time(x))
         y = y if self.drop is None else self.drop(y)
-        y = norm_of_copies(self.norm, y, copies if self.count_copies else 1)
+        copied = copies if self.count_copies else 1
+        y = normalised(self.norm, y, norm_of_copies(self.norm, y, copied))
         if self.fire != 'first' and self.pool_place == 'before_neuron':
-            y = self.pool(y)
+            y = max_pooled(self.pool, y)
         x = split_time(y, x.size(0))
         if copies > 1:
             x = x.expand(time_steps, *x.shape[1:])

@@ -1,12 +1,13 @@
 """Activation checkpointing that changes nothing but memory."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from ..saved import suspended
 from .running_rate import RunningRate
 
 
@@ -30,9 +31,10 @@ def _running_statistics_kept(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _noting_rates(rates: list[RunningRate], values: list[Tensor]) -> Iterator[None]:
-    """Notes the running rates that a forward pass has used."""
-    yield
+def _first_run(rates: list[RunningRate], values: list[Tensor]) -> Iterator[None]:
+    """Notes the running rates that a forward pass has used; it saves what its repetition does."""
+    with suspended():
+        yield
     values.extend(rate.rate.clone() for rate in rates)
 
 
@@ -71,7 +73,7 @@ def checkpointed(module: Callable[..., Tensor], *args) -> Tensor:
         *args,
         use_reentrant=False,
         context_fn=lambda: (
-            _noting_rates(rates, values) if rates else nullcontext(),
+            _first_run(rates, values),
             _recomputing(module, rates, values),
         ),
     )

@@ -7,8 +7,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..build import build_part
 from ..neurons import SpikingNeuron
+from ..saved import convolved, derived, normalised
 from .conv import build_norm
 from .time import merge_time, split_time
+
+
+def _conv_and_norm(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
+    """``norm(conv(x))`` ``[B, C, H, W]``."""
+    y = convolved(conv, x)
+    return normalised(norm, y, norm(y))
 
 
 class BorderNorm(nn.Module):
@@ -39,14 +46,14 @@ class BorderNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W] -> [B, C, H + 2, W + 2]``."""
         norm = self.norm
-        y = norm(x)
+        y = normalised(norm, x, norm(x))
         with torch.no_grad():  # behind the update of the running statistics
             statistics = norm.running_mean, norm.running_var, norm.weight, norm.bias
             nothing = torch.zeros_like(norm.bias)
             border = F.batch_norm(nothing[None], *statistics, eps=norm.eps)[0]
             frame = F.pad(torch.zeros_like(y[:1, :1]), [1] * 4, value=1.0)
             border = frame * border[:, None, None].to(y.dtype)
-        return F.pad(y, [1] * 4) + border
+        return derived(lambda y: F.pad(y, [1] * 4) + border, y)
 
 
 class RepConv(nn.Module):
@@ -70,7 +77,8 @@ class RepConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W]`` to the same shape."""
-        return self.norm(self.pointwise(self.depthwise(self.border(self.mix(x)))))
+        x = self.border(convolved(self.mix, x))
+        return _conv_and_norm(self.pointwise, self.norm, convolved(self.depthwise, x))
 
     @torch.no_grad()
     def folded(self) -> nn.Conv2d:
@@ -106,7 +114,8 @@ class PointwiseRepConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W]`` to the same shape."""
-        return self.norm(self.reduce(self.inner_norm(self.expand(x))))
+        x = _conv_and_norm(self.expand, self.inner_norm, x)
+        return _conv_and_norm(self.reduce, self.norm, x)
 
     @torch.no_grad()
     def folded(self) -> nn.Conv2d:
@@ -161,5 +170,6 @@ class SpikingRepConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` to spikes, or currents, of the same shape."""
-        x = split_time(self.norm(self.conv(merge_time(x))), x.size(0))
+        y = self.conv(merge_time(x))
+        x = split_time(normalised(self.norm, y, self.norm(y)), x.size(0))
         return x if self.neuron is None else self.neuron(x)

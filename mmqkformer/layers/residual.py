@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from ..build import build, build_part, inside
 from ..checks import check_dict, check_list, check_number, check_str
 from ..neurons import SpikingNeuron
+from ..saved import added, multiplied
 from .branches import SpikingMLP
 from .conv import check_norm_cfg
 
 # x: the stream; y: the branch's spikes, or its currents where the residual is `membrane`
 RESIDUALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    'add': lambda x, y: x + y,
-    'membrane': lambda x, y: x + y,
-    'and': lambda x, y: x * y,
+    'add': added,
+    'membrane': added,
+    'and': multiplied,
     'iand': lambda x, y: x * (1.0 - y),
 }
 

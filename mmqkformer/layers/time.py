@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..saved import moved
+
 
 def merge_time(x: Tensor) -> Tensor:
     """``[T, B, ...] -> [T*B, ...]``; row ``t * B + b`` is step t of sample b."""
@@ -25,8 +27,8 @@ def in_format_of(x: Tensor, y: Tensor) -> Tensor:
     """``y`` ``[T, B, C, H, W]``, its steps in channels-last memory if those of ``x`` are."""
     if not merge_time(x).is_contiguous(memory_format=torch.channels_last):
         return y
-    y = merge_time(y).contiguous(memory_format=torch.channels_last)
-    return split_time(y, x.size(0))
+    given, y = y, merge_time(y).contiguous(memory_format=torch.channels_last)
+    return moved(given, split_time(y, x.size(0)))
 
 
 def wide_dtype(x: Tensor) -> torch.dtype:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from ..saved import carried, cast, note_spikes
 from .backends import choose_backend
 from .dynamics import Dynamics
 
@@ -39,8 +40,8 @@ class SpikingNeuron(nn.Module, ABC):
         Returns:
             Tensor: Spikes, multiples of ``unit``, of the shape and type of ``x``.
         """
-        wide = x if x.dtype == torch.float64 else x.float()
-        return self.fire(wide).to(x.dtype)
+        wide = cast(x, x.dtype if x.dtype == torch.float64 else torch.float32)
+        return cast(self.fire(wide), x.dtype)
 
 
 class DescribedNeuron(SpikingNeuron):
@@ -67,7 +68,8 @@ class DescribedNeuron(SpikingNeuron):
     def fire(self, x: Tensor) -> Tensor:
         """Spikes ``[T, ...]`` of currents ``[T, ...]`` in any type, of the same type."""
         backend, given = choose_backend(self.backend, self.dynamics, x)
-        return backend.fire(self.dynamics, given, self.learnt()).to(x.dtype)
+        spikes = backend.fire(self.dynamics, carried(x, given), self.learnt())
+        return cast(note_spikes(spikes, self.levels, self.unit), x.dtype)
 
     def learnt(self) -> Tensor | None:
         """The learnt logit of 1 / tau, a 0-d tensor, where there is one."""

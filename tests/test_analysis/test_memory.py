@@ -202,15 +202,27 @@ def qkformer(**keys):
         {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.dtype': 'bfloat16'},
         {'model.backbone.neuron': dict(type='PLIFNeuron'), 'optim_wrapper.accumulative_counts': 4},
         {'model.backbone.quant': dict(type='LSQ')},
+        {'model.backbone.memory': 'packed'},
+        {
+            'model.backbone.memory': 'recompute',
+            'optim_wrapper.type': 'AmpOptimWrapper',
+            'optim_wrapper.dtype': 'bfloat16',
+        },
+        {'model.backbone.memory': 'packed', 'model.backbone.with_cp': True},
     ],
-    ids=['plain', 'checkpointing', 'bfloat16', 'plif', 'lsq'],
+    ids=[
+        *('plain', 'checkpointing', 'bfloat16', 'plif', 'lsq'),
+        *('packed', 'recompute', 'packed-checkpointing'),
+    ],
 )
 def test_the_count_is_that_of_a_real_run_and_of_the_profiler(keys, monkeypatch):
     cfg = qkformer(**keys)
     counted = training_memory(cfg, gpus=1)
+    # Without data no tensor is found to be of whole numbers that is not known to be
+    rel = 1e-3 if counted.memory is None else 2e-2
     monkeypatch.setattr(memory, '_strip_of_data', lambda model, live: Data)
     real = training_memory(cfg, gpus=1)
-    assert counted.total == pytest.approx(real.total, rel=1e-3)
+    assert counted.total == pytest.approx(real.total, rel=rel)
 
     run, profiled = memory._pass, []
 
@@ -227,7 +239,7 @@ def test_the_count_is_that_of_a_real_run_and_of_the_profiler(keys, monkeypatch):
     monkeypatch.setattr(memory, '_pass', run_profiled)
     training_memory(cfg, gpus=1)
     # The profiler also sees what operators allocate inside
-    assert counted.total == pytest.approx(profiled[0], rel=2e-3)
+    assert counted.total == pytest.approx(profiled[0], rel=2 * rel)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,7 @@ def open_graph():
             drop_path_rate=0.1,
             out='stream',
             with_cp=[True],
+            memory='packed',
         ),
         head=dict(
             type='SpikingClsHead',

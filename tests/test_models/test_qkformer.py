@@ -259,6 +259,8 @@ def test_compiles_to_the_same_function():
         (dict(out_indices=2), r'out_indices=2: expected a list, \(2,\)'),
         (dict(frozen_stages=4), r'frozen_stages=4: expected an integer from -1 to 3'),
         (dict(with_cp=[True]), r'with_cp=\[True\]: expected'),
+        (dict(memory='bits'), r"^backbone\.memory='bits': expected 'packed' or 'recompute'"),
+        (dict(memory=True), r'^backbone\.memory=True: expected'),
         (dict(residual='sum'), r"residual='sum': expected"),
         (
             dict(neuron=dict(type='LIFNeuron', backend='tpu')),

@@ -39,10 +39,19 @@ def test_parts_add_up_to_the_peak(make_config, run_tool, capsys):
 
 
 def test_overrides_of_the_config_count(make_config, run_tool, capsys):
-    options = ('--cfg-options', 'train_dataloader.batch_size=6', 'model.backbone.with_cp=True')
-    out = estimate(run_tool, capsys, make_config(), '--size', 16, 16, '--gpus', 1, *options)
-    assert '6 images of 16 x 16 on each of 1 GPUs' in out
-    assert 'with checkpointing' in out
+    arguments = (make_config(), '--size', 128, 128, '--gpus', 1, '--cfg-options')
+    arguments += ('train_dataloader.batch_size=60',)
+    peaks = []
+    for option, said in (
+        ('with_cp=False', 'without checkpointing, memory=None'),
+        ('with_cp=True', 'with checkpointing, memory=None'),
+        ('memory=packed', "without checkpointing, memory='packed'"),
+    ):
+        out = estimate(run_tool, capsys, *arguments, f'model.backbone.{option}')
+        assert '60 images of 128 x 128 on each of 1 GPUs' in out
+        assert said in out
+        peaks.append(float(re.search(r'([\d.]+) GiB  peak', out)[1]))
+    assert max(peaks[1:]) < 0.8 * peaks[0]
 
 
 def test_the_largest_micro_batch_that_fits(make_config, run_tool, capsys):

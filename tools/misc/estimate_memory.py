@@ -112,7 +112,8 @@ def print_parts(memory: TrainingMemory) -> None:
     print(
         f'{memory.images} images of {memory.size[0]} x {memory.size[1]} on each of {memory.gpus} '
         f'GPUs, {memory.micro_batches} micro-batches an optimizer step, '
-        f'{"with" if memory.checkpointing else "without"} checkpointing:'
+        f'{"with" if memory.checkpointing else "without"} checkpointing, '
+        f'memory={memory.memory!r}:'
     )
     for part, meaning in MEANINGS.items():
         print(f'  {memory.parts.get(part, 0) / GIB:7.3f} GiB  {meaning}')

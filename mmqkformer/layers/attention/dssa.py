@@ -8,6 +8,7 @@ from torch import Tensor
 from ...build import build_part
 from ...checks import check_int
 from ...neurons import SpikingNeuron
+from ...saved import cast
 from ..conv import MAX_KERNEL, SpikingConv
 from ..running_rate import RunningRate
 from ..time import in_format_of, wide_dtype
@@ -79,9 +80,9 @@ class DSSA(BaseModule):
             scale = torch.rsqrt(self.input_rate(queries) * channels)
             pairs = self.attention_map(self.map_neuron(similar * scale))  # [T, B, h, P, N]
             scale = torch.rsqrt(self.map_rate(pairs) * patches)
-            spikes = self.product_neuron((value @ pairs) * scale).to(x.dtype)
+            spikes = cast(self.product_neuron((value @ pairs) * scale), x.dtype)
         return self.proj(in_format_of(x, spikes.flatten(2, 3).unflatten(3, x.shape[3:])))
 
     def _tokens(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W] -> [T, B, h, d, N]`` in the type of exact counts."""
-        return x.flatten(3).unflatten(2, (self.num_heads, -1)).to(wide_dtype(x))
+        return cast(x.flatten(3).unflatten(2, (self.num_heads, -1)), wide_dtype(x))

@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from ...saved import cast, moved, multiplied
 from ..conv import SpikingConv
 from ..time import wide_dtype
 from .parts import AttentionMap, check_heads, own_neuron
@@ -44,7 +45,7 @@ class _QKAttention(BaseModule):
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
         key = self.key(x)
         # The first factor gives the product its memory format, and the mask has lost its own
-        return self.proj(key * self.mask(self.query(x)))
+        return self.proj(multiplied(key, self.mask(self.query(x))))
 
 
 @MODELS.register_module()
@@ -78,8 +79,8 @@ class QKTokenAttention(_QKAttention):
         """``[T, B, C, H, W] -> [T, B, C, H, W]``, constant over the channels of a head."""
         heads = query.unflatten(2, (self.num_heads, -1))
         counts = heads.sum(3, dtype=wide_dtype(query))
-        mask = self.attention_map(self.mask_neuron(counts).to(query.dtype))  # [T, B, h, H, W]
-        return mask.unsqueeze(3).expand_as(heads).flatten(2, 3)
+        mask = self.attention_map(cast(self.mask_neuron(counts), query.dtype))  # [T, B, h, H, W]
+        return moved(mask, mask.unsqueeze(3).expand_as(heads).flatten(2, 3))
 
 
 @MODELS.register_module()
@@ -106,4 +107,4 @@ class QKChannelAttention(_QKAttention):
     def mask(self, query: Tensor) -> Tensor:
         """``[T, B, C, H, W] -> [T, B, C, 1, 1]``."""
         counts = query.sum((3, 4), keepdim=True, dtype=wide_dtype(query))
-        return self.attention_map(self.mask_neuron(counts).to(query.dtype))
+        return self.attention_map(cast(self.mask_neuron(counts), query.dtype))

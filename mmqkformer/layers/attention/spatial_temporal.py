@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...build import build_part
 from ...checks import check_int, check_list, check_number
 from ...neurons import SpikingNeuron
+from ...saved import cast, moved
 from ..conv import MAX_WEIGHTS, SpikingConv
 from ..time import in_format_of, wide_dtype
 from .parts import AttentionMap, check_heads
@@ -87,7 +88,7 @@ class SpatialTemporalSelfAttention(BaseModule):
             product = scores @ v * self.scale  # [B, h, T*N, d]
         product = product.unflatten(2, (time_steps, *size))  # [B, h, T, H, W, d]
         product = product.permute(2, 0, 1, 5, 3, 4).flatten(2, 3)
-        return self.proj(in_format_of(x, self.product_neuron(product).to(x.dtype)))
+        return self.proj(in_format_of(x, cast(self.product_neuron(product), x.dtype)))
 
     def _check_size(self, *grid: int) -> None:
         if any(found > most for found, most in zip(grid, self.window)):
@@ -101,7 +102,8 @@ class SpatialTemporalSelfAttention(BaseModule):
     def _tokens(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W] -> [B, h, T*N, d]`` in the type of exact counts."""
         heads = x.flatten(3).unflatten(2, (self.num_heads, -1))  # [T, B, h, d, N]
-        return heads.permute(1, 2, 0, 4, 3).flatten(2, 3).to(wide_dtype(x))
+        tokens = moved(x, heads.permute(1, 2, 0, 4, 3).flatten(2, 3))
+        return cast(tokens, wide_dtype(x))
 
     def _bias(self, *grid: int) -> Tensor:
         """Of each head, query and key, ``[h, T*N, T*N]``."""

@@ -2,17 +2,19 @@
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
+from ...saved import cast, max_pooled, multiplied
 from ..conv import SpikingConv
 from ..time import in_format_of, merge_time, split_time, wide_dtype
 from .parts import AttentionMap, check_heads, own_neuron
 
+_DILATION = nn.MaxPool2d(3, stride=1, padding=1)
+
 
 def _dilate(x: Tensor) -> Tensor:
     """``[T, B, C, H, W]``: the largest value of the 3 x 3 around each, over the last two axes."""
-    return split_time(F.max_pool2d(merge_time(x), 3, stride=1, padding=1), x.size(0))
+    return split_time(max_pooled(_DILATION, merge_time(x)), x.size(0))
 
 
 @MODELS.register_module()
@@ -72,9 +74,10 @@ class SpikeDrivenSelfAttention(BaseModule):
         query, key, value = (layer(x) for layer in (self.query, self.key, self.value))
         if self.dilation_heads is not None:
             key, value = _dilate(key), _dilate(value)
-        counts = self._dilated(key * value).sum((3, 4), keepdim=True, dtype=wide_dtype(x))
-        mask = self.attention_map(self.mask_neuron(counts).to(x.dtype))  # [T, B, C, 1, 1]
-        return self.proj(self._dilated(query * mask))
+        both = self._dilated(multiplied(key, value))
+        counts = both.sum((3, 4), keepdim=True, dtype=wide_dtype(x))
+        mask = self.attention_map(cast(self.mask_neuron(counts), x.dtype))  # [T, B, C, 1, 1]
+        return self.proj(self._dilated(multiplied(query, mask)))
 
     def _dilated(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]``, widened over tokens and the channels of each head."""

@@ -6,6 +6,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...checks import check_bool, check_int, check_number, check_str
+from ...saved import cast, derived
 from ..conv import MAX_HIDDEN, SpikingConv
 from ..time import in_format_of, wide_dtype
 from .parts import AttentionMap, check_heads, own_neuron
@@ -83,14 +84,14 @@ class SpikingSelfAttention(BaseModule):
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
         q, k, v = (self._tokens(layer(x)) for layer in (self.query, self.key, self.value))
         with torch.autocast(x.device.type, enabled=False):
-            product = self.contract(q, k, v) * self.scale
-        spikes = self.product_neuron(product).to(x.dtype)
+            product = derived(lambda q, k, v: self.contract(q, k, v) * self.scale, q, k, v)
+        spikes = cast(self.product_neuron(product), x.dtype)
         spikes = spikes.flatten(2, 3).unflatten(3, x.shape[3:])
         return self.proj(in_format_of(x, spikes))
 
     def _tokens(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W] -> [T, B, h, d, N]`` in the type of exact counts."""
-        return x.flatten(3).unflatten(2, (self.num_heads, -1)).to(wide_dtype(x))
+        return cast(x.flatten(3).unflatten(2, (self.num_heads, -1)), wide_dtype(x))
 
     def contract(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """``Q K^T V`` ``[..., e, N]`` of ``[..., d, N]`` and (V) ``[..., e, N]``, as configured."""

@@ -13,6 +13,7 @@ from ...layers import SpikingBlock, checkpointed, mean_over_time
 from ...layers.conv import MAX_CHANNELS, check_defaults
 from ...layers.residual import check_residual
 from ...neurons import SpikingNeuron
+from ...saved import MEMORY, saving
 from ..archs import expand_arch
 from ..archs.registry import MAX_DEPTH
 from ..quantised import QuantisedPart
@@ -88,6 +89,11 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
         norm_eval (bool): Whether norms stay in eval mode in training. Defaults to False.
         with_cp (bool | Sequence[bool]): Activation checkpointing, for all stages or for each.
             Defaults to False.
+        memory (str | None): What is kept for the backward pass; gradients are the same to the last
+            bit. ``packed``: spikes in bits, and neither the norms' outputs nor the potentials,
+            which are computed again; ``recompute``: nor the convolutions' outputs. Of a stage with
+            ``with_cp`` the inputs of its layers are kept, in bits. A compiled graph decides by
+            itself what it keeps. Defaults to None: all that autograd saves.
         quant (dict | None): Quantisation of all weights, ``dict(type='LSQ', bits=4)``. Defaults to
             None: float weights.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None: PyTorch's, as in
@@ -117,6 +123,7 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool | Sequence[bool] = False,
+        memory: str | None = None,
         quant: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -137,6 +144,7 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
         check_int('frozen_stages', frozen_stages, -1, len(stages))
         with_cp = [with_cp] * len(stages) if isinstance(with_cp, bool) else with_cp
         recompute = check_list('with_cp', with_cp, check_bool, length=len(stages))
+        self.memory = None if memory is None else check_str('memory', memory, MEMORY)
         depths = [_check_stage(f'stages[{i}]', stage) for i, stage in enumerate(stages)]
         last = max(sum(depths) - 1, 1)
         drop_paths = iter([drop_path_rate * i / last for i in range(sum(depths))])
@@ -201,6 +209,13 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
         self._check_input(x)
         # An image is T equal steps in the memory of one, which layers compute once
         x = x.expand(self.time_steps, *x.shape) if x.dim() == 4 else x.transpose(0, 1)
+        compiling = torch.compiler.is_compiling()
+        if self.memory is None or compiling or not torch.is_grad_enabled():
+            return self._run(x)
+        with saving(self.memory, self):
+            return self._run(x)
+
+    def _run(self, x: Tensor) -> tuple[Tensor, ...]:
         outputs = {}
         for i, stage in enumerate(self.stages):
             x = stage(x)

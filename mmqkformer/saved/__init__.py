@@ -1,0 +1,33 @@
+"""What autograd keeps for the backward pass: spikes as bits, and what can be computed again not."""
+
+from .saver import MEMORY, saving, suspended
+from .steps import (
+    added,
+    carried,
+    cast,
+    convolved,
+    derived,
+    max_pooled,
+    moved,
+    multiplied,
+    normalised,
+    note_spikes,
+    recomputable,
+)
+
+__all__ = [
+    'MEMORY',
+    'added',
+    'carried',
+    'cast',
+    'convolved',
+    'derived',
+    'max_pooled',
+    'moved',
+    'multiplied',
+    'normalised',
+    'note_spikes',
+    'recomputable',
+    'saving',
+    'suspended',
+]
