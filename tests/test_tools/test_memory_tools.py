@@ -60,3 +60,11 @@ def test_the_benchmark_counts_each_way(tmp_path):
     assert found['packed']['peak'] < found['None']['peak']
     assert found['None']['ratios'] == [1.0]
     assert all(len(one['seconds']) == 1 for one in found.values())
+
+
+@pytest.mark.slow
+def test_the_table_of_the_documentation(run_tool, capsys):
+    config = ROOT / 'configs' / 'qkformer' / 'hst-10-384_8xb64_in1k.py'
+    run_tool('misc/compare_memory.py', config, '--size', 224, '--time-steps', 4)
+    row = capsys.readouterr().out.splitlines()[-1].strip()
+    assert row in (ROOT / 'docs' / 'v100.md').read_text().splitlines()
