@@ -101,7 +101,9 @@ def run_tool():
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv('EXPERIMENT', uuid.uuid4().hex)
             patch.setattr(sys, 'argv', [name, *map(str, args)])
-            runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+            path = ROOT / 'tools' / name
+            patch.syspath_prepend(path.parent)
+            runpy.run_path(str(path), run_name='__main__')
 
     return run
 

@@ -1,12 +1,14 @@
-"""Contestants that take turns, each in a process of its own: what all benchmarks have in common."""
+"""Contestants that take turns, in processes of their own or in one: what benchmarks share."""
 
 import json
+import math
 import multiprocessing
 import platform
 import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,6 +21,7 @@ from rich.table import Table
 
 from mmqkformer.files import written_whole
 
+PACKAGES = ('torch', 'mmengine', 'mmcv-lite', 'spikingjelly')
 # Called in the process of a contestant: builds it, and returns what is timed, and what it says of
 # itself once it has run, numbers and text
 Make = Callable[[], tuple[Callable[[], object], dict]]
@@ -103,6 +106,52 @@ def race(contestants: dict[str, Make], rounds: int, description: str) -> dict[st
     return times
 
 
+def take_turns(
+    calls: dict[str, Callable[[], object]], rounds: int, description: str, least: float = 0.0
+) -> dict[str, Times]:
+    """Times short calls of this process in turns: what has no memory of its own to measure.
+
+    Args:
+        calls (dict[str, Callable[[], object]]): What is timed, by name.
+        rounds (int): How often each is timed.
+        description (str): What the progress bar says.
+        least (float): Seconds for which a call is repeated within a round, of which the mean is
+            taken. Defaults to 0, once.
+
+    Returns:
+        dict[str, Times]: What was measured, without peaks, by name.
+    """
+    times, repeats = {name: Times() for name in calls}, {}
+    for name, call in calls.items():
+        start = _timed(call)
+        warm = _timed(call)
+        times[name].first = start + warm
+        repeats[name] = max(1, math.ceil(least / warm))
+
+    def repeated(name: str) -> None:
+        for _ in range(repeats[name]):
+            calls[name]()
+
+    for turn in track(range(rounds), description=description):
+        for name in list(calls)[:: -1 if turn % 2 else 1]:
+            times[name].seconds.append(_timed(partial(repeated, name)) / repeats[name])
+    return times
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that figures depend on."""
+    return {**{name: version(name) for name in PACKAGES}, 'python': platform.python_version()}
+
+
+def write(json_file: Path | None, title: str, results: object) -> None:
+    """Writes what was measured, with the device and the versions; nothing without a file."""
+    if json_file is None:
+        return
+    result = dict(title=title, device=device_name(), versions=versions(), results=results)
+    with written_whole(json_file) as partial_file:
+        partial_file.write_text(json.dumps(result, indent=2))
+
+
 def device_name() -> str:
     """The GPU, or the number of CPU threads."""
     if torch.cuda.is_available():
@@ -119,9 +168,7 @@ def report(title: str, results: dict[str, Times], against: Sequence[str], json_f
         against (Sequence[str]): Contestants that each is compared with.
         json_file (Path | None): File to write to, if any.
     """
-    versions = {name: version(name) for name in ('torch', 'mmengine', 'mmcv-lite', 'spikingjelly')}
-    versions['python'] = platform.python_version()
-    table = Table(title=f'{title}; {device_name()}, torch {versions["torch"]}')
+    table = Table(title=f'{title}; {device_name()}, torch {torch.__version__}')
     table.add_column('')
     compared = [column for name in against for column in (f'x {name}', 'spread')]
     facts = sorted({key for times in results.values() for key in times.facts})
@@ -135,8 +182,4 @@ def report(title: str, results: dict[str, Times], against: Sequence[str], json_f
         cells += [f'{times.peak / 2**20:.0f}', f'{times.first:.1f}']
         table.add_row(name, *cells, *(str(times.facts.get(key, '-')) for key in facts))
     Console(width=160).print(table)
-    if json_file is not None:
-        measured = {name: asdict(times) for name, times in results.items()}
-        result = dict(title=title, device=device_name(), versions=versions, results=measured)
-        with written_whole(json_file) as partial:
-            partial.write_text(json.dumps(result, indent=2))
+    write(json_file, title, {name: asdict(times) for name, times in results.items()})
