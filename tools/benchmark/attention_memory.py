@@ -107,9 +107,7 @@ def attentions(channels: int, heads: int) -> dict[str, Callable[[Tensor, Tensor,
         attention = SpikingSelfAttention(**args, contraction=order)
 
         def run(*tensors: Tensor) -> Tensor:
-            return attention.contract(
-                *(x.flatten(3).unflatten(2, (heads, -1)) for x in tensors)
-            )
+            return attention.contract(*(x.flatten(3).unflatten(2, (heads, -1)) for x in tensors))
 
         return run
 

@@ -151,7 +151,8 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
                 label=name,
                 **(style if name in COPIES else {}),
             )
-        axes.set(xscale='log', yscale='log', title=f'{what}, T {shown}', xlabel='neurons')
+        axes.set_xscale('log', base=2)
+        axes.set(yscale='log', title=f'{what}, T {shown}', xlabel='neurons')
     figure.axes[0].set_ylabel('least traffic, GB/s')
     figure.axes[0].legend(fontsize='small')
     figure.suptitle(title, fontsize='small')

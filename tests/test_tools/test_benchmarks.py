@@ -1,0 +1,239 @@
+"""The benchmarks run, and what they count is what is counted by hand."""
+
+import importlib
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mmqkformer.neurons import LIFNeuron
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / 'tools' / 'benchmark'
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """Import a benchmark by its name."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module
+
+
+def results_of(path):
+    result = json.loads(path.read_text())
+    assert set(result) == {'title', 'device', 'versions', 'results'}
+    assert torch.__version__.startswith(result['versions']['torch'])
+    return result['results']
+
+
+def with_figure(folder):
+    return '--json', folder / 'found.json', '--figure', folder / 'found.png'
+
+
+def test_contestants_of_one_process_take_turns(tool):
+    order = []
+    calls = {name: lambda name=name: order.append(name) for name in 'ab'}
+    times = tool('interleaved').take_turns(calls, 3, '')
+    assert ''.join(order) == 'aabb' + 'ab' + 'ba' + 'ab'
+    assert [len(one.seconds) for one in times.values()] == [3, 3]
+    assert times['a'].ratios(times['a']) == [1, 1, 1]
+
+
+def test_short_calls_are_repeated_and_the_mean_is_taken(tool, monkeypatch):
+    now, calls = [0.0], []
+
+    def call():
+        now[0] += 2.0
+        calls.append(now[0])
+
+    interleaved = tool('interleaved')
+    monkeypatch.setattr(interleaved.time, 'perf_counter', lambda: now[0])
+    times = interleaved.take_turns(dict(one=call), 4, '', least=5.0)['one']
+    assert (times.first, times.seconds, len(calls)) == (4.0, [2.0] * 4, 2 + 4 * 3)
+
+
+def test_a_neuron_layer_is_measured_by_every_backend_that_computes_it(run_tool, tmp_path):
+    arguments = ('--elements', 64, '--time-steps', 2, '--rounds', 1, '--milliseconds', 0)
+    run_tool(
+        'benchmark/neuron.py', *arguments, '--backends', 'torch', 'cupy', *with_figure(tmp_path)
+    )
+    rows = results_of(tmp_path / 'found.json')
+    names = ['copy', 'clone', 'torch', *(['cupy'] if torch.cuda.is_available() else [])]
+    passes = ['forward', 'forward and backward']
+    assert [(r['what'], r['name']) for r in rows] == [(w, n) for w in passes for n in names]
+    assert (tmp_path / 'found.png').stat().st_size > 1000
+
+
+def test_the_traffic_of_a_layer_is_that_of_its_tensors(tool):
+    neuron, times = tool('neuron'), tool('interleaved').Times
+    measured = dict(copy=times([1.0, 2.0]), torch=times([4.0, 2.0]))
+    copy, layer = neuron.rows_of(measured, torch.ones(2, 500), neuron.TRAINING)
+    # 1000 floats in and out in 1.5 s; twice in, spikes out, gradient in and out in 3 s
+    assert copy.gigabytes == pytest.approx(2 * 4000 / 1.5 / 1e9)
+    assert layer.gigabytes == pytest.approx(5 * 4000 / 3 / 1e9)
+    # Of 2.5 copies, a quarter in the first round and all in the second
+    assert layer.spread == (2.5 / 4, 2.5)
+    assert layer.nanoseconds == pytest.approx(3e6)
+    assert copy.of_copy == 1
+
+
+@pytest.mark.parametrize(('heads', 'side'), [(1, 1), (1, 2), (4, 2)])
+def test_the_memory_of_an_attention_is_what_its_tensors_take(tool, heads, side):
+    memory = tool('attention_memory')
+    channels, tokens = 64, side**2
+    counted = {
+        name: memory.counted(attention, channels, side) / 4
+        for name, attention in memory.attentions(channels, heads).items()
+    }
+    product = channels * tokens
+    assert counted[memory.QK_FIRST] == heads * tokens**2 + product
+    assert counted[memory.KV_FIRST] == channels**2 / heads + product
+    # Masked keys and the mask, which has a value for each channel where there are several heads
+    assert counted[memory.QKTA] == product + (product if heads > 1 else tokens)
+
+
+def test_the_papers_memory_is_that_of_its_tensors(tool):
+    memory = tool('attention_memory')
+    for side in memory.PAPER[memory.QKTA]:
+        tokens, product = side**2, 256 * side**2
+        # What is above is blocks of the allocator
+        for name, values in (
+            (memory.QKTA, product + 3 * tokens),
+            (memory.QK_FIRST, tokens**2 + product),
+        ):
+            assert 0.99 < memory.PAPER[name][side] / (values / 2**18) < 1.09 or tokens <= 100
+
+
+def test_the_table_of_an_attentions_memory(run_tool, tmp_path, capsys):
+    run_tool('benchmark/attention_memory.py', '--sides', 10, 80, *with_figure(tmp_path))
+    out = capsys.readouterr().out
+    assert '162.50' in out
+    rows = results_of(tmp_path / 'found.json')
+    assert [row['paper'] for row in rows] == [0.10, 0.14, None, 6.32, 162.5, None]
+    assert (tmp_path / 'found.png').stat().st_size > 1000
+
+
+def test_an_exponent_is_that_of_the_larger_half(tool):
+    exponent = tool('scaling').exponent
+    sizes = [1, 2, 4, 8, 16]
+    assert exponent(sizes, [3 * size**1.5 for size in sizes]) == pytest.approx(1.5)
+    assert exponent(sizes, [9, 7, 4, 8, 16]) == pytest.approx(1)
+    assert exponent(sizes[:4], [5, 6, 16, 64]) == pytest.approx(2)
+
+
+def test_times_are_measured_against_every_axis(run_tool, tmp_path):
+    sizes = {
+        '--time-steps': (1, 2, 3),
+        '--sides': (32, 33, 34),
+        '--token-sides': (2, 3, 4),
+        '--batch': (1, 2, 3),
+    }
+    arguments = [text for key, values in sizes.items() for text in (key, *values)]
+    small = ('--arch', 'hst-2-256', '--channels', 16, '--heads', 2, '--rounds', 1)
+    run_tool('benchmark/scaling.py', *arguments, *small, *with_figure(tmp_path))
+    curves = results_of(tmp_path / 'found.json')
+    assert len(curves) == 4 * 3
+    assert {c['axis']: c['sizes'] for c in curves} == dict(
+        T=[1, 2, 3], tokens=[4, 9, 16], batch=[1, 2, 3]
+    )
+    assert all(math.isfinite(curve['exponent']) for curve in curves)
+
+
+def test_a_curve_needs_three_sizes(run_tool, capsys):
+    with pytest.raises(SystemExit):
+        run_tool('benchmark/scaling.py', '--batch', 1, 2)
+    assert (
+        '--batch [1, 2]: expected at least 3 sizes, from small to large' in capsys.readouterr().err
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_train_beside_one(tmp_path):
+    # A script of its own, which the processes import
+    command = [sys.executable, FOLDER / 'scaling.py', '--processes', '--arch', 'hst-2-256']
+    sizes = ['--batch', '1', '--sides', '32', '--rounds', '1']
+    env = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    subprocess.run([*command, *sizes, *with_figure(tmp_path)], check=True, env=env, timeout=300)
+    times = results_of(tmp_path / 'found.json')
+    assert list(times) == ['one process', 'two, apart', 'two, DDP']
+    assert all(one['seconds'][0] > 0 for one in times.values())
+
+
+class Small(nn.Module):
+    """A layer of each kind, and a sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 1, bias=False)
+        self.norm = nn.BatchNorm2d(5)
+        self.pool = nn.MaxPool2d(2)
+        self.neuron = LIFNeuron()
+
+    def forward(self, x):
+        y = self.pool(self.norm(self.conv(x)))
+        return self.neuron(y.unsqueeze(0)) + y
+
+
+def test_operations_and_traffic_of_layers_are_counted(tool):
+    kinds = tool('roofline').count(Small().eval(), torch.randn(1, 3, 4, 4))
+    # 1 x 1 convolution on 16 pixels, 3 channels to 5, and its weights
+    assert kinds['convolution'].operations == 2 * 3 * 5 * 16
+    assert kinds['convolution'].traffic == 4 * (3 * 16 + 5 * 16 + 3 * 5)
+    assert kinds['norm'].traffic == 4 * (2 * 5 * 16 + 2 * 5)
+    assert kinds['pool'].traffic == 4 * (5 * 16 + 5 * 4)
+    assert kinds['neuron'].traffic == 4 * 2 * 20
+    assert kinds['other'].operations == 20
+    assert kinds['other'].traffic == 4 * 3 * 20
+
+
+def test_an_expanded_tensor_is_read_once(tool):
+    assert tool('roofline').touched(torch.ones(1, 6).expand(4, 6)) == 24
+
+
+def test_layers_have_their_own_time_only(tool, monkeypatch):
+    roofline = tool('roofline')
+    now = iter(range(100))
+    monkeypatch.setattr(roofline.time, 'perf_counter', lambda: next(now))
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), LIFNeuron())
+    seconds = roofline.seconds_of(model, torch.randn(1, 3, 4, 4), rounds=1)
+    # Boundaries: into the sequence, each of its modules, out, end; one tick a stretch
+    assert seconds == dict(other=5, convolution=1, neuron=1)
+
+
+def test_a_roof_is_the_slower_of_memory_and_products(tool):
+    kind = tool('roofline').Kind(operations=100, traffic=10)
+    assert (kind.roof(bandwidth=1, rate=20), kind.roof(bandwidth=10, rate=20)) == (10, 5)
+
+
+def test_the_roofline_is_drawn(run_tool, tmp_path):
+    arguments = ('--arch', 'hst-2-256', '--size', 32, '--time-steps', 2, '--rounds', 1)
+    machine = ('--copied', 1, '--side', 32)
+    run_tool('benchmark/roofline.py', *arguments, *machine, *with_figure(tmp_path))
+    kinds = results_of(tmp_path / 'found.json')['kinds']
+    assert set(kinds) == {'attention', 'convolution', 'neuron', 'norm', 'other', 'pool'}
+    assert all(kind['seconds'] > 0 for kind in kinds.values())
+    assert (tmp_path / 'found.png').stat().st_size > 1000
+
+
+def test_more_gpus_exchange_what_a_ring_does(tool):
+    predict = tool('many_gpus').predict
+    # A step of 3 s; a ring of 8 within the node, of 16 over the link between
+    links = dict(images=3, rate=1, gradients=800, inside=100, across=50, latency=0.5)
+    inside, across = predict(8, **links), predict(16, **links)
+    assert inside.all_reduce == pytest.approx(2 * 7 / 8 * 800 / 100 + 14 * 0.5)
+    assert across.all_reduce == pytest.approx(2 * 15 / 16 * 800 / 50 + 30 * 0.5)
+    assert inside.at_least == pytest.approx(24 / (3 + 21))
+    assert inside.at_most == pytest.approx(24 / (3 + 19))
+    assert predict(8, **dict(links, gradients=1, latency=0)).at_most == 8
+
+
+def test_the_table_of_many_gpus(run_tool, tmp_path):
+    run_tool('benchmark/many_gpus.py', '--gpus', 8, 16, *with_figure(tmp_path))
+    rows = results_of(tmp_path / 'found.json')['rows']
+    assert [(row['gpus'], row['batch']) for row in rows] == [(8, 256), (16, 512)]
