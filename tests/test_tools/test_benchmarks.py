@@ -4,8 +4,10 @@ import importlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -237,3 +239,53 @@ def test_the_table_of_many_gpus(run_tool, tmp_path):
     run_tool('benchmark/many_gpus.py', '--gpus', 8, 16, *with_figure(tmp_path))
     rows = results_of(tmp_path / 'found.json')['rows']
     assert [(row['gpus'], row['batch']) for row in rows] == [(8, 256), (16, 512)]
+
+
+def contestant(name):
+    """What a race builds in a process of its own."""
+    facts = dict(name=name, calls=0)
+
+    def step():
+        facts['calls'] += 1
+
+    return step, facts
+
+
+@pytest.mark.slow
+def test_contestants_race_in_processes_of_their_own(tool, tmp_path, capsys):
+    interleaved = tool('interleaved')
+    contestants = {name: partial(contestant, name) for name in ('one', 'other')}
+    times = interleaved.race(contestants, 3, '')
+    assert [len(one.seconds) for one in times.values()] == [3, 3]
+    # On a GPU each is called once more to get back its memory, untimed
+    calls = 2 + 3 * (2 if torch.cuda.is_available() else 1)
+    assert [one.facts for one in times.values()] == [
+        dict(name='one', calls=calls),
+        dict(name='other', calls=calls),
+    ]
+    interleaved.report('race', times, ['other'], tmp_path / 'found.json')
+    assert list(results_of(tmp_path / 'found.json')) == ['one', 'other']
+    assert 'x other' in capsys.readouterr().out
+
+
+def test_a_race_is_drawn(tool, tmp_path):
+    interleaved = tool('interleaved')
+    interleaved.draw('', dict(one=interleaved.Times([1.0, 2.0, 4.0])), tmp_path / 'found.png')
+    assert (tmp_path / 'found.png').stat().st_size > 1000
+
+
+def test_the_command_for_gpus_names_tools_and_arguments_that_there_are(monkeypatch, tool):
+    """Each of its lines is parsed with what the variables stand for, small and large."""
+    script = (FOLDER / 'gpu.sh').read_text()
+    lines = re.findall(r'^ *bench \S+ (\w+)\.py (.*)$', script, re.M)
+    assert len(lines) >= 8
+    quick, full = script.split('if [[ ${QUICK', 1)[1].split('\nfi\n')[0].split('\nelse\n')
+    for values in (quick, full):
+        sizes = {k: v.split() for k, v in re.findall(r'(\w+)=\((.*?)\)', values, re.S)}
+        for name, line in lines:
+            if not (FOLDER / f'{name}.py').exists():
+                continue
+            words = re.sub(r'"\$\{(\w+)\[@\]\}"', lambda m: ' '.join(sizes[m[1]]), line).split()
+            words = ['64' if word == '"$batch"' else word.strip('"') for word in words]
+            monkeypatch.setattr(sys, 'argv', [name, *words])
+            tool(name).parse_args()

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from interleaved import race, report
+from interleaved import draw, race, report
 from release_graph import ReleaseGraph
 from torch import nn
 
@@ -34,7 +34,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--dtype', choices=('float32', 'bfloat16'), default='float32', help='of `deployed`'
     )
+    parser.add_argument(
+        '--amp', choices=('float16', 'bfloat16'), help='mixed precision of all; by default none'
+    )
     parser.add_argument('--json', type=Path, help='file to write to, with the batch in its name')
+    parser.add_argument('--figure', type=Path, help='file to draw to, with the batch in its name')
     return parser.parse_args()
 
 
@@ -104,8 +108,7 @@ def make(
     model = _with_backend(_ours(arch), 'compiled') if compiled else BUILDERS[name](arch)
     model = model.to(device).train(train)
     images = torch.randn(batch, 3, size, size, device=device)
-    low = dtype == 'bfloat16' and name == 'deployed'
-    amp = partial(torch.autocast, device, torch.bfloat16, enabled=low)
+    amp = partial(torch.autocast, device, getattr(torch, dtype), enabled=dtype != 'float32')
     if name == 'deployed' and not train:
         images = images.to(memory_format=torch.channels_last)
     facts = dict(parameters=sum(p.numel() for p in model.parameters()))
@@ -138,15 +141,20 @@ def main() -> None:
     size = args.size or (224 if large else 32)
     peers = [name for name in PEERS if large or name != 'spikingjelly']
     what = 'training step' if args.train else 'inference'
+    dtypes = dict.fromkeys(('ours', 'deployed', *peers), args.amp or 'float32')
+    dtypes['deployed'] = args.amp or args.dtype
     for batch in args.batch:
         contestants = {
-            name: partial(make, name, args.arch, batch, size, args.train, args.dtype)
-            for name in ('ours', 'deployed', *peers)
+            name: partial(make, name, args.arch, batch, size, args.train, dtype)
+            for name, dtype in dtypes.items()
         }
         times = race(contestants, args.rounds, f'batch {batch}')
-        title = f'{args.arch}, {size} px, {what}, batch {batch}, deployed in {args.dtype}'
+        precision = args.amp or f'deployed in {args.dtype}'
+        title = f'{args.arch}, {size} px, {what}, batch {batch}, {precision}'
         json_file = args.json and args.json.with_stem(f'{args.json.stem}-b{batch}')
         report(title, times, peers, json_file)
+        if args.figure is not None:
+            draw(title, times, args.figure.with_stem(f'{args.figure.stem}-b{batch}'))
 
 
 if __name__ == '__main__':
