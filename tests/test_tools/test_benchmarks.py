@@ -274,18 +274,23 @@ def test_a_race_is_drawn(tool, tmp_path):
     assert (tmp_path / 'found.png').stat().st_size > 1000
 
 
-def test_the_command_for_gpus_names_tools_and_arguments_that_there_are(monkeypatch, tool):
-    """Each of its lines is parsed with what the variables stand for, small and large."""
+def expanded(line, arrays):
+    """A line of the shell with what its arrays stand for."""
+    for name, words in arrays.items():
+        line = line.replace(f'"${{{name}[@]}}"', ' '.join(words.split()))
+    return line.replace('"$batch"', '64').replace('"', '').split()
+
+
+@pytest.mark.parametrize('size', ['quick', 'full'])
+def test_the_command_for_gpus_runs_tools_with_arguments_that_there_are(tool, monkeypatch, size):
     script = (FOLDER / 'gpu.sh').read_text()
     lines = re.findall(r'^ *bench \S+ (\w+)\.py (.*)$', script, re.M)
     assert len(lines) >= 8
     quick, full = script.split('if [[ ${QUICK', 1)[1].split('\nfi\n')[0].split('\nelse\n')
-    for values in (quick, full):
-        sizes = {k: v.split() for k, v in re.findall(r'(\w+)=\((.*?)\)', values, re.S)}
-        for name, line in lines:
-            if not (FOLDER / f'{name}.py').exists():
-                continue
-            words = re.sub(r'"\$\{(\w+)\[@\]\}"', lambda m: ' '.join(sizes[m[1]]), line).split()
-            words = ['64' if word == '"$batch"' else word.strip('"') for word in words]
+    arrays = dict(re.findall(r'(\w+)=\((.*?)\)', dict(quick=quick, full=full)[size], re.S))
+    for name, line in lines:
+        words = expanded(line, arrays)
+        assert '$' not in ' '.join(words).replace('$folder', '')
+        if (FOLDER / f'{name}.py').exists():
             monkeypatch.setattr(sys, 'argv', [name, *words])
             tool(name).parse_args()
