@@ -38,7 +38,8 @@ else
     amp=(--amp float16)
     neuron=(--elements 16384 262144 4194304 33554432 --time-steps 1 4 16)
     attention=()
-    training=(--arch hst-10-384 --batch "$batch" --size 224 --amp float16)
+    # All four networks stay on the card
+    training=(--arch hst-10-384 --batch 16 --size 224 --amp float16)
     roofline=(--batch "$batch" --copied 1024 --side 8192)
     scaling=(--arch hst-10-384 --sides 224 288 384 512 --token-sides 28 56 80 112
         --batch 8 16 32 64)

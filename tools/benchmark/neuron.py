@@ -154,7 +154,8 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
         axes.set_xscale('log', base=2)
         axes.set(yscale='log', title=f'{what}, T {shown}', xlabel='neurons')
     figure.axes[0].set_ylabel('least traffic, GB/s')
-    figure.axes[0].legend(fontsize='small')
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc='outside right center')
     figure.suptitle(title, fontsize='small')
     save_figure(figure, path)
 

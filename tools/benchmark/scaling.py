@@ -64,14 +64,22 @@ class Curve:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--arch', default='hst-4-384', help="architecture of 'QKFormer'")
-    parser.add_argument('--time-steps', type=at_least(1), nargs='+', default=[1, 2, 4, 8, 16])
+    parser.add_argument('--time-steps', type=at_least(1), nargs='+', default=[1, 2, 4, 8, 12, 16])
     parser.add_argument(
-        '--sides', type=at_least(32), nargs='+', default=[32, 48, 64, 96], help='of images, pixels'
+        '--sides',
+        type=at_least(32),
+        nargs='+',
+        default=[32, 40, 48, 64, 80, 96],
+        help='of images, pixels',
     )
     parser.add_argument(
-        '--token-sides', type=at_least(1), nargs='+', default=[14, 20, 28, 40], help='roots of N'
+        '--token-sides',
+        type=at_least(1),
+        nargs='+',
+        default=[12, 14, 20, 28, 34, 40],
+        help='roots of N',
     )
-    parser.add_argument('--batch', type=at_least(1), nargs='+', default=[1, 2, 4, 8])
+    parser.add_argument('--batch', type=at_least(1), nargs='+', default=[1, 2, 3, 4, 6, 8])
     parser.add_argument('--channels', type=at_least(8), default=256, help='of the attentions')
     parser.add_argument('--heads', type=at_least(1), default=8, help='of the attentions')
     parser.add_argument('--rounds', type=at_least(1), default=7)
