@@ -55,7 +55,7 @@ if [[ -f $here/training_memory.py ]]; then
     bench training_memory training_memory.py "${training[@]}"
 fi
 bench roofline roofline.py "${roofline[@]}" --figure "$folder/roofline.png"
-bench scaling scaling.py "${scaling[@]}" --figure "$folder/scaling.png"
+bench scaling scaling.py "${scaling[@]}" --backend auto --figure "$folder/scaling.png"
 
 if ((${#failed[@]})); then
     echo "failed: ${failed[*]}" >&2

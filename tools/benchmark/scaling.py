@@ -34,7 +34,6 @@ from mmqkformer.checks import at_least
 
 AXES = ('T', 'tokens', 'batch')
 ALONE, APART, TOGETHER = 'one process', 'two, apart', 'two, DDP'
-NEURON = dict(type='LIFNeuron')
 ATTENTIONS = {
     'QKTA': dict(type='QKTokenAttention'),
     'SSA, (q k^T) v': dict(type='SpikingSelfAttention', contraction='qk_first'),
@@ -82,6 +81,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch', type=at_least(1), nargs='+', default=[1, 2, 3, 4, 6, 8])
     parser.add_argument('--channels', type=at_least(8), default=256, help='of the attentions')
     parser.add_argument('--heads', type=at_least(1), default=8, help='of the attentions')
+    parser.add_argument(
+        '--backend', default='torch', help='of the neurons; `auto` may change to another on the way'
+    )
     parser.add_argument('--rounds', type=at_least(1), default=7)
     parser.add_argument('--processes', action='store_true', help='1 against 2 processes instead')
     parser.add_argument('--json', type=Path, help='file to write the measurements to')
@@ -110,13 +112,6 @@ def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes[half:]), np.log(seconds[half:]), 1)[0])
 
 
-def network(arch: str, time_steps: int, images: Tensor) -> nn.Module:
-    """A network with random weights, which fires."""
-    torch.manual_seed(0)
-    model = MODELS.build(dict(type='QKFormer', arch=arch, time_steps=time_steps))
-    return awaken(model.to(images.device), images)
-
-
 def call(model: nn.Module, x: Tensor) -> Callable[[], object]:
     """Inference, as it is timed."""
 
@@ -127,17 +122,27 @@ def call(model: nn.Module, x: Tensor) -> Callable[[], object]:
     return run
 
 
-def network_call(arch: str, time_steps: int, batch: int, side: int) -> Callable[[], object]:
-    """Inference of a network on images."""
+def network_call(
+    arch: str, neuron: dict, time_steps: int, batch: int, side: int
+) -> Callable[[], object]:
+    """Inference of a network with random weights, which fires, on images."""
     images = torch.randn(batch, 3, side, side, device=device())
-    return call(network(arch, time_steps, images), images)
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='QKFormer', arch=arch, time_steps=time_steps, neuron=neuron))
+    return call(awaken(model.to(device()), images), images)
 
 
 def attention_call(
-    cfg: dict, channels: int, heads: int, time_steps: int, batch: int, side: int
+    cfg: dict,
+    channels: int,
+    heads: int,
+    neuron: dict,
+    time_steps: int,
+    batch: int,
+    side: int,
 ) -> Callable[[], object]:
     """Inference of an attention on spikes."""
-    args = dict(embed_dims=channels, num_heads=heads, neuron=NEURON, norm_cfg=dict(type='BN'))
+    args = dict(embed_dims=channels, num_heads=heads, neuron=neuron, norm_cfg=dict(type='BN'))
     spikes = torch.randint(2, (time_steps, batch, channels, side, side), device=device()).float()
     return call(MODELS.build(dict(cfg, **args)).to(device()).eval(), spikes)
 
@@ -149,9 +154,10 @@ def device() -> str:
 
 def measure(args: argparse.Namespace) -> list[Curve]:
     """All curves, of each thing against each axis: else T 4, one image, of the smallest size."""
-    of = {args.arch: partial(network_call, args.arch)}
+    neuron = dict(type='LIFNeuron', backend=args.backend)
+    of = {args.arch: partial(network_call, args.arch, neuron)}
     for name, cfg in ATTENTIONS.items():
-        of[name] = partial(attention_call, cfg, args.channels, args.heads)
+        of[name] = partial(attention_call, cfg, args.channels, args.heads, neuron)
     curves = []
     for what, make in of.items():
         sides = args.sides if what == args.arch else args.token_sides
@@ -279,7 +285,7 @@ def main() -> None:
     curves = measure(args)
     title = (
         f'inference, {args.arch} and attentions of {args.channels} channels and {args.heads} '
-        f'heads; {device_name()}, torch {torch.__version__}'
+        f'heads, neurons {args.backend}; {device_name()}, torch {torch.__version__}'
     )
     table = Table(title=title)
     for column in ('', 'against', 'sizes', 'ms', 'exponent'):
