@@ -256,10 +256,11 @@ def draw(results: list[Result], least: float, path: Path) -> None:
         'parameters, thousands': [r.parameters / 1e3 for r in results],
         'spikes per output': [r.firing_rate for r in results],
         'accumulates, millions': [r.accumulates / 1e6 for r in results],
+        'multiply-accumulates, millions': [r.multiply_accumulates / 1e6 for r in results],
         'ms per image': [r.milliseconds for r in results],
     }
     figure, axes = plt.subplots(
-        1, len(panels), sharey=True, figsize=(14, 1.4 + 0.4 * len(results)), layout='constrained'
+        1, len(panels), sharey=True, figsize=(16, 1.4 + 0.4 * len(results)), layout='constrained'
     )
     names = [r.family for r in results]
     for axis, (title, values) in zip(axes, panels.items()):

@@ -70,7 +70,10 @@ def assert_same(model, expected, *args, **kwargs):
         assert torch.equal(value, wanted)
 
 
-@pytest.mark.parametrize('precision', PRECISIONS)
+@pytest.mark.parametrize(
+    'precision',
+    ['float32', *(pytest.param(name, marks=pytest.mark.slow) for name in ('bfloat16', 'float64'))],
+)
 @pytest.mark.parametrize('arch', distinct_architectures())
 def test_a_training_step_is_the_same(arch, precision):
     drop_path_rate = 0.0 if arch.rpartition('-')[2] in WITHOUT_DROP_PATH else 0.3
@@ -80,6 +83,7 @@ def test_a_training_step_is_the_same(arch, precision):
         assert_same(build(arch, memory=memory, **kwargs), expected, precision)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arch', distinct_architectures())
 def test_less_is_kept(arch):
     kept = []
@@ -131,6 +135,11 @@ def with_dropout(memory=None):
 @pytest.mark.parametrize('memory', MEMORY)
 def test_dropout_is_drawn_once(memory):
     assert_same(with_dropout(memory), training_step(with_dropout()))
+
+
+@pytest.mark.parametrize('memory', MEMORY)
+def test_mixed_precision(memory):
+    assert_same(build(memory=memory), training_step(build(), 'bfloat16'), 'bfloat16')
 
 
 @pytest.mark.parametrize('memory', MEMORY)

@@ -38,7 +38,7 @@ def test_every_layout_is_read(layout):
     check(LIF, LAYOUTS[layout]('cpu'), backend='compiled')
 
 
-@pytest.mark.parametrize('time_steps', [1, 16])
+@pytest.mark.parametrize('time_steps', [1, pytest.param(16, marks=pytest.mark.slow)])
 def test_steps_may_be_any_number(time_steps):
     check(LIF, currents(time_steps, 33), backend='compiled')
 
