@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WAYS = ['none', 'packed', 'recompute', 'with_cp', 'with_cp, packed']
 
 
+@pytest.mark.slow
 def test_the_most_images_that_fit(make_config, run_tool, capsys):
     config = make_config()
     arguments = ('--size', 32, '--time-steps', 1, 4, '--fit', 1.5, '--margin', 0.5)
