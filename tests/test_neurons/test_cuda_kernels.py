@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import cuda_on_cpu
 import pytest
 import torch
-from cuda_on_cpu import COMPILER, KERNELS, CpuBackend, code_for, nvrtc
+from cuda_on_cpu import KERNELS, code_for, nvrtc
 from kernel_cases import (
     DTYPES,
     INTEGERS,
@@ -31,15 +31,6 @@ from mmqkformer.neurons.backends.registry import _BACKENDS
 
 ROOT = Path(__file__).parents[2]
 needs_nvrtc = pytest.mark.skipif(nvrtc() is None, reason='nvidia-cuda-nvrtc-cu12 is not installed')
-
-
-@pytest.fixture
-def backend():
-    if COMPILER is None:
-        pytest.skip('there is no C++ compiler')
-    _BACKENDS['cpu'] = CpuBackend()
-    yield _BACKENDS['cpu']
-    del _BACKENDS['cpu']
 
 
 @pytest.mark.parametrize('dtype', DTYPES)

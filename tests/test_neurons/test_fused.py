@@ -4,13 +4,11 @@ import copy
 
 import pytest
 import torch
-from cuda_on_cpu import COMPILER, CpuBackend
 from kernel_cases import FUSED, LEAKS, TOLERANCE, channels_last, currents, trained_norm
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmqkformer.neurons.backends.kernels import same_steps
-from mmqkformer.neurons.backends.registry import _BACKENDS
 from mmqkformer.neurons.fused import (
     fire_and_add,
     norm_and_fire,
@@ -42,13 +40,7 @@ SHAPES = {
 CASES = [*((neuron, 'odd') for neuron in NEURONS), *((NEURONS[5], shape) for shape in SHAPES)]
 
 
-@pytest.fixture(autouse=True)
-def backend():
-    if COMPILER is None:
-        pytest.skip('there is no C++ compiler')
-    _BACKENDS['cpu'] = CpuBackend()
-    yield _BACKENDS['cpu']
-    del _BACKENDS['cpu']
+pytestmark = pytest.mark.usefixtures('backend')
 
 
 def run(function, modules, inputs):

@@ -248,7 +248,7 @@ def contestant(name):
     def step():
         facts['calls'] += 1
 
-    return step, facts
+    return step, lambda: facts
 
 
 @pytest.mark.slow
@@ -291,6 +291,5 @@ def test_the_command_for_gpus_runs_tools_with_arguments_that_there_are(tool, mon
     for name, line in lines:
         words = expanded(line, arrays)
         assert '$' not in ' '.join(words).replace('$folder', '')
-        if (FOLDER / f'{name}.py').exists():
-            monkeypatch.setattr(sys, 'argv', [name, *words])
-            tool(name).parse_args()
+        monkeypatch.setattr(sys, 'argv', [name, *words])
+        tool(name).parse_args()

@@ -38,8 +38,7 @@ else
     amp=(--amp float16)
     neuron=(--elements 16384 262144 4194304 33554432 --time-steps 1 4 16)
     attention=()
-    # All four networks stay on the card
-    training=(--arch hst-10-384 --batch 16 --size 224 --amp float16)
+    training=(--arch hst-10-384 --batch "$batch" --size 224 --amp float16)
     roofline=(--batch "$batch" --copied 1024 --side 8192)
     scaling=(--arch hst-10-384 --sides 224 288 384 512 --token-sides 28 56 80 112
         --batch 8 16 32 64)
@@ -51,9 +50,7 @@ bench training-amp peers.py --train "${peers[@]}" "${amp[@]}" --figure "$folder/
 bench neuron neuron.py "${neuron[@]}" --figure "$folder/neuron.png"
 bench neuron-half neuron.py "${neuron[@]}" --dtype float16 --figure "$folder/neuron-half.png"
 bench attention_memory attention_memory.py "${attention[@]}" --figure "$folder/attention_memory.png"
-if [[ -f $here/training_memory.py ]]; then
-    bench training_memory training_memory.py "${training[@]}"
-fi
+bench training_memory training_memory.py "${training[@]}"
 bench roofline roofline.py "${roofline[@]}" --figure "$folder/roofline.png"
 bench scaling scaling.py "${scaling[@]}" --backend auto --figure "$folder/scaling.png"
 

@@ -24,9 +24,9 @@ from mmqkformer.analysis.figures import save_figure
 from mmqkformer.files import written_whole
 
 PACKAGES = ('torch', 'mmengine', 'mmcv-lite', 'spikingjelly')
-# Called in the process of a contestant: builds it, and returns what is timed, and what it says of
-# itself once it has run, numbers and text
-Make = Callable[[], tuple[Callable[[], object], dict]]
+# Called in the process of a contestant: builds it, and returns what is timed, and what tells of it
+# once it has run, numbers and text by name
+Make = Callable[[], tuple[Callable[[], object], Callable[[], dict]]]
 
 
 @dataclass
@@ -84,7 +84,9 @@ def _serve(connection: Connection, make: Make) -> None:
             step()  # which gets its memory back
         seconds = _timed(step)
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    connection.send((torch.cuda.max_memory_allocated() if cuda else resident, facts))
+    peak = torch.cuda.max_memory_allocated() if cuda else resident
+    # Last: what it takes to tell is no part of the peak
+    connection.send((peak, facts()))
 
 
 def race(contestants: dict[str, Make], rounds: int, description: str) -> dict[str, Times]:
@@ -185,7 +187,9 @@ def draw(title: str, results: dict[str, Times], path: Path) -> None:
     save_figure(figure, path)
 
 
-def report(title: str, results: dict[str, Times], against: Sequence[str], json_file: Path | None):
+def report(
+    title: str, results: dict[str, Times], against: Sequence[str], json_file: Path | None
+) -> None:
     """Prints a table with a row for each contestant, and writes all that was measured.
 
     Args:
