@@ -46,6 +46,10 @@ _NORM_FIELDS = dict(
 )
 
 
+# Types that have been tried
+_NORMS_OF_MAPS: set[type[nn.Module]] = set()
+
+
 def check_norm_cfg(norm_cfg: object) -> None:
     """Refuses what is no config of a norm, whatever the channels.
 
@@ -98,9 +102,11 @@ def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
     with inside('norm_cfg', norm_cfg):
         norm = build_norm_layer(norm_cfg, channels)[1]
         # Some take vectors or volumes, which would show in the first forward pass only
-        with torch.no_grad():
-            norm.eval()(torch.zeros(2, channels, 2, 2))
-        norm.train()
+        if type(norm) not in _NORMS_OF_MAPS:
+            with torch.no_grad():
+                norm.eval()(torch.zeros(2, channels, 2, 2))
+            norm.train()
+            _NORMS_OF_MAPS.add(type(norm))
     return norm
 
 

@@ -22,11 +22,13 @@ def build(path, width=None):
     cfg = Config.fromfile(ROOT / path).model.to_dict()
     if width:
         cfg = shrink_classifier(cfg, min(width, cfg['head']['in_channels']))
-        # What leaks shows in few steps, too; networks for events have up to 16
-        cfg['backbone']['time_steps'] = min(cfg['backbone'].get('time_steps', 4), 4)
     torch.manual_seed(0)
     model = MODELS.build(cfg).double()
     stride = model.backbone.strides[-1]
+    if width:
+        # What leaks shows in few steps, too; networks for events have up to 16
+        few = 4 if stride < 64 else 2
+        model.backbone.time_steps = min(model.backbone.time_steps, few)
     generator = torch.Generator().manual_seed(0)
     # Frames of the largest stride would take a minute
     height, width = (2 * stride + 5, 4 * stride - 1) if stride < 64 else (stride + 5, stride + 3)

@@ -316,7 +316,7 @@ def test_arithmetic_is_float32_under_autocast_and_in_half_precision(dtype):
     assert torch.equal(quantise(weight, half.alpha, 4), weight)
 
 
-@pytest.mark.parametrize('backend', ['eager', 'aot_eager'])
+@pytest.mark.parametrize('backend', ['eager', pytest.param('aot_eager', marks=pytest.mark.slow)])
 def test_it_compiles_to_one_graph(backend):
     eager, compiled = trained_steps(awake()), trained_steps(awake())
     torch.compiler.reset()
