@@ -20,9 +20,8 @@ def losses(work_dir):
     return [line['loss'] for line in map(json.loads, lines) if 'loss' in line]
 
 
-@pytest.mark.parametrize(
-    'option', ['compile.backend=aot_eager', pytest.param('compile=True', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('option', ['compile.backend=aot_eager', 'compile=True'])
 def test_compiled_training_equals_eager_training(make_config, run_tool, option):
     config = make_config(MIXUP, HOOKS)
     runs = {'eager': (), 'compiled': (option,)}

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
+import mmcv
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -23,7 +24,7 @@ from rich.table import Table
 from mmqkformer.analysis.figures import save_figure
 from mmqkformer.files import written_whole
 
-PACKAGES = ('torch', 'mmengine', 'mmcv-lite', 'spikingjelly')
+PACKAGES = ('torch', 'mmengine', 'spikingjelly')
 # Called in the process of a contestant: builds it, and returns what is timed, and what tells of it
 # once it has run, numbers and text by name
 Make = Callable[[], tuple[Callable[[], object], Callable[[], dict]]]
@@ -152,7 +153,9 @@ def take_turns(
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that figures depend on."""
-    return {**{name: version(name) for name in PACKAGES}, 'python': platform.python_version()}
+    # mmcv is installed under one of two names
+    named = {name: version(name) for name in PACKAGES}
+    return {**named, 'mmcv': mmcv.__version__, 'python': platform.python_version()}
 
 
 def write(json_file: Path | None, title: str, results: object) -> None:
