@@ -12,8 +12,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..build import build_part, inside, parameters_of
 from ..checks import check_bool, check_int, check_number, check_str
 from ..neurons import SpikingNeuron
-from ..saved import convolved, max_pooled, normalised
-from .time import each_step, merge_time, split_time
+from ..neurons.fused import norm_and_fire, pool_and_fire, pooled, steps_are_equal
+from ..saved import convolved, normalised
+from .time import merge_time, split_time
 
 FIRE = ('last', 'first', 'none')
 POOLS = ('before_neuron', 'after_neuron', 'before_conv')
@@ -110,11 +111,6 @@ def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
     return norm
 
 
-def steps_are_equal(x: Tensor) -> bool:
-    """Whether ``[T, B, ...]`` is one step, expanded: all steps are the same memory."""
-    return x.size(0) > 1 and x.stride(0) == 0
-
-
 def norm_of_copies(norm: nn.Module, x: Tensor, copies: int) -> Tensor:
     """Normalises ``copies`` identical copies of ``x`` by computing one of them.
 
@@ -145,18 +141,6 @@ def norm_of_copies(norm: nn.Module, x: Tensor, copies: int) -> Tensor:
     # Through .data: autograd saved the buffer, though training-mode gradients never read it.
     norm.running_var.data.copy_(kept + (norm.running_var - kept) * bessel_of_copies)
     return y
-
-
-def pooled(pool: nn.Module, x: Tensor) -> Tensor:
-    """``[T, B, C, H, W]``, pooled; of equal steps one is computed.
-
-    Args:
-        pool (nn.Module): Pool of feature maps ``[B, C, H, W]``.
-        x (Tensor): ``[T, B, C, H, W]``.
-    """
-    steps = x[:1] if steps_are_equal(x) else x
-    y = each_step(partial(max_pooled, pool), steps)
-    return y.expand(x.size(0), *y.shape[1:])
 
 
 class SpikingConv(nn.Module):
@@ -273,14 +257,19 @@ class SpikingConv(nn.Module):
         x = self._pooled(x, 'before_conv')
         y = convolved(self.conv, merge_time(x))
         y = y if self.drop is None else self.drop(y)
+        if self.fire == 'last' and copies == 1 and self.pool_place != 'before_neuron':
+            spikes = norm_and_fire(self.norm, self.neuron, split_time(y, time_steps))
+            return self._pooled(spikes, 'after_neuron')
         copied = copies if self.count_copies else 1
         y = normalised(self.norm, y, norm_of_copies(self.norm, y, copied))
-        if self.fire != 'first' and self.pool_place == 'before_neuron':
-            y = max_pooled(self.pool, y)
         x = split_time(y, x.size(0))
         if copies > 1:
             x = x.expand(time_steps, *x.shape[1:])
-        return self._pooled(self.neuron(x), 'after_neuron') if self.fire == 'last' else x
+        if self.fire != 'last':
+            return x if self.fire == 'first' else self._pooled(x, 'before_neuron')
+        if self.pool_place == 'before_neuron':
+            return pool_and_fire(self.pool, self.neuron, x)
+        return self._pooled(self.neuron(x), 'after_neuron')
 
     def _pooled(self, x: Tensor, place: str) -> Tensor:
         return pooled(self.pool, x) if self.pool_place == place else x

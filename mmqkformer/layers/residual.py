@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..build import build, build_part, inside
 from ..checks import check_dict, check_list, check_number, check_str
 from ..neurons import SpikingNeuron
+from ..neurons.fused import fire_and_add
 from ..saved import added, multiplied
 from .branches import SpikingMLP
 from .conv import check_norm_cfg
@@ -42,9 +43,14 @@ class DropPath(nn.Module):
         super().__init__()
         self.drop_prob = check_number('drop_path', drop_prob, low=0, below=1)
 
+    @property
+    def drops(self) -> bool:
+        """Whether it does anything now."""
+        return self.training and self.drop_prob > 0
+
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, ...]``; kept samples are scaled by ``1 / (1 - drop_prob)``."""
-        if not self.training or self.drop_prob == 0.0:
+        if not self.drops:
             return x
         keep = 1.0 - self.drop_prob
         mask = x.new_empty(1, x.size(1), *[1] * (x.dim() - 2)).bernoulli_(keep)
@@ -213,13 +219,16 @@ class SpikingBlock(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W] -> [T, B, C, H, W]``."""
         for name, kind in self.residuals.items():
-            x = RESIDUALS[kind](x, self._branch(x, name, kind))
+            branch, neuron = getattr(self, name), getattr(self, f'{name}_neuron')
+            drop_path = getattr(self, f'{name}_drop_path')
+            if kind == 'membrane':
+                y = branch(neuron(x))
+                scale = getattr(self, f'{name}_scale')
+                y = y if scale is None else y * scale[:, None, None]
+            elif kind == 'add' and not drop_path.drops:
+                x = fire_and_add(neuron, branch(x), x)
+                continue
+            else:
+                y = neuron(branch(x))
+            x = RESIDUALS[kind](x, drop_path(y))
         return x
-
-    def _branch(self, x: Tensor, name: str, kind: str) -> Tensor:
-        branch, neuron = getattr(self, name), getattr(self, f'{name}_neuron')
-        x = branch(neuron(x)) if kind == 'membrane' else neuron(branch(x))
-        scale = getattr(self, f'{name}_scale')
-        if scale is not None:
-            x = x * scale[:, None, None]
-        return getattr(self, f'{name}_drop_path')(x)

@@ -13,6 +13,7 @@ from .steps import (
     normalised,
     note_spikes,
     recomputable,
+    sum_of,
 )
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     'note_spikes',
     'recomputable',
     'saving',
+    'sum_of',
     'suspended',
 ]

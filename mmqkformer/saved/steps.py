@@ -129,10 +129,17 @@ def moved(x: Tensor, y: Tensor) -> Tensor:
 def added(x: Tensor, y: Tensor) -> Tensor:
     """``x + y``, a stream and the spikes of a branch, ``[...]``."""
     saver = active()
-    known = (saver.known(x), saver.known(y)) if saver is not None else (None, None)
+    known = saver.known(y) if saver is not None else None
     z = x + y
-    if None not in known and known[0][1] == known[1][1]:
-        saver.note(z, known[0][0] + known[1][0], known[0][1])
+    return z if known is None else sum_of(z, x, *known)
+
+
+def sum_of(z: Tensor, x: Tensor, levels: int, unit: float) -> Tensor:
+    """``z``, which is ``x`` ``[...]`` and ``unit`` times whole numbers from 0 to ``levels``."""
+    saver = active()
+    known = saver.known(x) if saver is not None else None
+    if known is not None and known[1] == unit:
+        saver.note(z, known[0] + levels, unit)
     return z
 
 

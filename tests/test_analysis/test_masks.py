@@ -23,7 +23,8 @@ def test_masks_of_every_token_attention():
     attention = model.stages[1].blocks[0].attention
     with recording(attention, 'query') as queries:
         model(x)
-    applied = attention.mask(queries['query'][0]).unflatten(2, (8, -1))
+    query = queries['query'][0]
+    applied = attention.masked(query, torch.ones_like(query)).unflatten(2, (8, -1))
     mask = masks['stages.1.blocks.0.attention']
     assert torch.equal(applied[:, :, :, 0], mask)
     assert 0 < mask.mean() < 1

@@ -190,12 +190,13 @@ def test_every_attention_shows_its_map():
     attention, token = model.get_submodule(blocks[0]), tokens[0]
     assert token.shape == (3, 2, 2, 4, 5)
     mask = token.repeat_interleave(16, 2)
-    assert torch.equal(attention.mask(q), mask)
+    assert torch.equal(attention.masked(q, torch.ones_like(q)), mask)
     assert torch.equal(attention.proj.conv((k * mask).flatten(0, 1)), out)
 
     (q,), channel = outputs(1, 'query'), channels[0]
     assert channel.shape == (3, 2, 32, 1, 1)
-    assert torch.equal(model.get_submodule(blocks[1]).mask(q), channel)
+    expected = model.get_submodule(blocks[1]).masked(q, torch.ones_like(q))
+    assert torch.equal(expected, channel.expand_as(q))
 
     q, k, v = (x.flatten(3).unflatten(2, (4, -1)) for x in outputs(2, 'query', 'key', 'value'))
     assert torch.equal(pairs[0], torch.einsum('tbhck,tbhcq->tbhkq', k, q))

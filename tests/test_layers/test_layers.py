@@ -31,10 +31,15 @@ def attention(name, dims=16, **kwargs):
     return MODELS.build(dict(type=name, embed_dims=dims, **ATTENTIONS[name], **COMMON, **kwargs))
 
 
+def mask_of(layer, query):
+    """What the attention multiplies each key with."""
+    return layer.masked(query, torch.ones_like(query))
+
+
 def test_token_mask_is_one_value_per_head_and_token():
     layer = attention('QKTokenAttention')
     query = spikes(3, 2, 16, 3, 5)
-    mask = layer.mask(query)
+    mask = mask_of(layer, query)
     for head in range(4):
         channels = slice(4 * head, 4 * head + 4)
         counts = query[:, :, channels].sum(2)
@@ -46,9 +51,9 @@ def test_token_mask_is_one_value_per_head_and_token():
 def test_channel_mask_is_one_value_per_channel():
     layer = attention('QKChannelAttention')
     query = spikes(3, 2, 16, 3, 5, rate=0.02)
-    mask = layer.mask(query)
-    assert mask.shape == (3, 2, 16, 1, 1)
-    assert torch.equal(mask[..., 0, 0], layer.mask_neuron(query.sum((3, 4))))
+    mask = mask_of(layer, query)
+    expected = layer.mask_neuron(query.sum((3, 4)))
+    assert torch.equal(mask, expected[..., None, None].expand_as(query))
     assert 0 < mask.mean() < 1
 
 
@@ -57,9 +62,9 @@ def test_channel_mask_counts_exactly_in_float16():
     query = torch.zeros(1, 1, 16, 64, 64)
     # A leaky neuron fires at once from 2 x the threshold: 4,099 is one too few
     query.flatten(3)[0, 0, 0, :4096] = 1
-    assert layer.mask(query.half())[0, 0, 0].item() == 0
+    assert mask_of(layer, query.half())[0, 0, 0, 0, 0].item() == 0
     layer = attention('QKChannelAttention', v_threshold=2048.0)
-    assert layer.mask(query.half())[0, 0, 0].item() == 1
+    assert mask_of(layer, query.half())[0, 0, 0, 0, 0].item() == 1
 
 
 @pytest.mark.parametrize('ratio', [1, 3])

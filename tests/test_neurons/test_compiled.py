@@ -43,6 +43,21 @@ def test_steps_may_be_any_number(time_steps):
     check(LIF, currents(time_steps, 33), backend='compiled')
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_read_and_written_as_it_is(dtype):
+    x, grad = currents(4, 5, 33), currents(4, 5, 33, seed=1).to(dtype)
+    found = []
+    for backend in ('torch', 'compiled'):
+        leaf = x.to(dtype).requires_grad_()
+        spikes = MODELS.build(dict(LIF, backend=backend))(leaf)
+        spikes.backward(grad)
+        assert spikes.dtype == leaf.grad.dtype == dtype
+        found.append((spikes, leaf.grad))
+    (expected, expected_grad), (spikes, grad) = found
+    assert torch.equal(spikes, expected)
+    torch.testing.assert_close(grad, expected_grad)
+
+
 def test_one_kernel_computes_every_size(fresh):
     neuron = MODELS.build(dict(LIF, backend='compiled'))
     reference = MODELS.build(dict(LIF, backend='torch'))

@@ -109,7 +109,7 @@ def test_no_state_outlives_a_call(name, backend):
     assert neuron(torch.rand(4, 5, 8)).shape == (4, 5, 8)
 
 
-@pytest.mark.parametrize('backend', ['torch', 'spikingjelly'])
+@pytest.mark.parametrize('backend', ['torch', 'compiled', 'spikingjelly'])
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_membrane_is_float32_for_narrow_inputs(dtype, backend):
     x = (torch.rand(4, 64) * 3).to(dtype)

@@ -112,7 +112,7 @@ def attentions(channels: int, heads: int) -> dict[str, Callable[[Tensor, Tensor,
         return run
 
     return {
-        QKTA: lambda q, k, v: k * masking.mask(q),
+        QKTA: lambda q, k, v: masking.masked(q, k),
         QK_FIRST: products('qk_first'),
         KV_FIRST: products('kv_first'),
     }

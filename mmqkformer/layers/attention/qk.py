@@ -6,7 +6,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from ...saved import cast, moved, multiplied
+from ...neurons.fused import token_attention
+from ...saved import cast, multiplied
 from ..conv import SpikingConv
 from ..time import wide_dtype
 from .parts import AttentionMap, check_heads, own_neuron
@@ -15,7 +16,7 @@ from .parts import AttentionMap, check_heads, own_neuron
 class _QKAttention(BaseModule):
     """What both Q-K attentions share: ``X' = A (x) K``, with a 0/1 mask A computed from Q.
 
-    The mask passes :class:`AttentionMap`.
+    The mask passes :class:`AttentionMap`, but where a kernel that nobody looks into makes none.
     """
 
     map_over: str
@@ -38,14 +39,12 @@ class _QKAttention(BaseModule):
         self.proj = SpikingConv(embed_dims, embed_dims, 1, bias=True, norm_cfg=norm_cfg)
 
     @abstractmethod
-    def mask(self, query: Tensor) -> Tensor:
-        """0/1 mask from the query's spikes, of a shape that broadcasts to ``[T, B, C, H, W]``."""
+    def masked(self, query: Tensor, key: Tensor) -> Tensor:
+        """``key`` where the mask of ``query`` is 1, all of shape ``[T, B, C, H, W]``."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
-        key = self.key(x)
-        # The first factor gives the product its memory format, and the mask has lost its own
-        return self.proj(multiplied(key, self.mask(self.query(x))))
+        return self.proj(self.masked(self.query(x), self.key(x)))
 
 
 @MODELS.register_module()
@@ -75,12 +74,9 @@ class QKTokenAttention(_QKAttention):
         super().__init__(embed_dims, **kwargs)
         self.num_heads = num_heads
 
-    def mask(self, query: Tensor) -> Tensor:
-        """``[T, B, C, H, W] -> [T, B, C, H, W]``, constant over the channels of a head."""
-        heads = query.unflatten(2, (self.num_heads, -1))
-        counts = heads.sum(3, dtype=wide_dtype(query))
-        mask = self.attention_map(cast(self.mask_neuron(counts), query.dtype))  # [T, B, h, H, W]
-        return moved(mask, mask.unsqueeze(3).expand_as(heads).flatten(2, 3))
+    def masked(self, query: Tensor, key: Tensor) -> Tensor:
+        """See the base class; the mask ``[T, B, heads, H, W]`` is one for a head's channels."""
+        return token_attention(self.mask_neuron, query, key, self.num_heads, self.attention_map)
 
 
 @MODELS.register_module()
@@ -104,7 +100,7 @@ class QKChannelAttention(_QKAttention):
 
     map_over = 'channels'
 
-    def mask(self, query: Tensor) -> Tensor:
-        """``[T, B, C, H, W] -> [T, B, C, 1, 1]``."""
+    def masked(self, query: Tensor, key: Tensor) -> Tensor:
+        """See the base class; the mask is ``[T, B, C, 1, 1]``."""
         counts = query.sum((3, 4), keepdim=True, dtype=wide_dtype(query))
-        return self.attention_map(cast(self.mask_neuron(counts), query.dtype))
+        return multiplied(key, self.attention_map(cast(self.mask_neuron(counts), query.dtype)))

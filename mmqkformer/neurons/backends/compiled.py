@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..dynamics import Dynamics, Steps
-from .kernels import by_step, same_steps
+from .kernels import by_step, same_steps, wide_type
 from .registry import KernelBackend, register_backend
 
 # By device: elements of a call from which a compiled kernel is faster, and elements that a process
@@ -25,9 +25,12 @@ class CompiledBackend(KernelBackend):
     size; PyTorch keeps it on the disk. Spikes are the reference's to the last bit, which is why
     ``auto`` changes to it in a running process; gradients may be computed by other vector
     functions, so that training asks for it by name. A step that is one block of memory, such as
-    channels last, is read where it lies. Without a C++ compiler there is one warning, and the
+    channels last, is read where it lies, and float16 and bfloat16 are read and written as they are.
+    Without a C++ compiler there is one warning, and the
     reference computes. Graphs that are being compiled or exported take the reference in.
     """
+
+    narrow = True
 
     def __init__(self) -> None:
         self._kernels: dict[tuple, Callable] = {}
@@ -52,14 +55,16 @@ class CompiledBackend(KernelBackend):
         self, dynamics: Dynamics, x: Tensor, rate: Tensor | None, save: bool
     ) -> tuple[Tensor, tuple]:
         """See the base class."""
+        wide = wide_type(x.dtype)
         if not self._runs_on(x):
-            return dynamics.forward(x, rate, save)
+            spikes, saved = dynamics.forward(x.to(wide), rate, save)
+            return spikes.to(x.dtype), saved
         x = by_step(x)
         given = [_flat(x), *([] if rate is None else [rate])]
 
         def kernel(x: Tensor, *rate: Tensor) -> list[Tensor]:
-            spikes, saved = dynamics.forward(_steps(x), *(rate or [None]), save)
-            return [_stacked(tensor) for tensor in (spikes, *saved)]
+            spikes, saved = dynamics.forward(_steps(x.to(wide)), *(rate or [None]), save)
+            return [_stacked(spikes, x.dtype), *map(_stacked, saved)]
 
         spikes, *saved = self._run(('forward', dynamics, save), kernel, given)
         return _as_steps_of(x, spikes), tuple(_as_steps_of(x, tensor) for tensor in saved)
@@ -69,12 +74,15 @@ class CompiledBackend(KernelBackend):
     ) -> tuple[Tensor, Tensor | None]:
         """See the base class."""
         x = saved[0]
+        narrow, wide = grad_spikes.dtype, wide_type(grad_spikes.dtype)
         if not self._runs_on(x):
-            return dynamics.backward(saved, grad_spikes)
+            grad_x, grad_rate = dynamics.backward(saved, grad_spikes.to(wide))
+            return grad_x.to(narrow), grad_rate
 
         def kernel(grad_spikes: Tensor, *saved: Tensor) -> list[Tensor]:
-            grads = dynamics.backward(tuple(map(_steps, saved)), _steps(grad_spikes))
-            return [_stacked(tensor) for tensor in grads if tensor is not None]
+            steps = _steps(grad_spikes.to(wide))
+            grad_x, grad_rate = dynamics.backward(tuple(map(_steps, saved)), steps)
+            return [_stacked(grad_x, narrow), *([] if grad_rate is None else [grad_rate])]
 
         given = [_flat(same_steps(grad_spikes, x)), *map(_flat, saved)]
         grad_x, *grad_rate = self._run(('backward', dynamics), kernel, given)
@@ -87,14 +95,16 @@ class CompiledBackend(KernelBackend):
     def _run(self, key: tuple, kernel: Callable, given: list[Tensor]) -> tuple[Tensor, ...]:
         x = given[0]
         key = (*key, x.size(0), x.dtype, x.device, len(given), torch.is_inference_mode_enabled())
-        compiled = self._kernels.get(key)
-        if compiled is None:
-            if not self._kernels:
-                print_log(
-                    'the neurons are being compiled, the first kernel takes longest', 'current'
-                )
-            compiled = self._compiled(key, kernel, given)
-        return compiled(*given)
+        # Types are the kernels' own, whatever autocast would make of a stack of steps
+        with torch.autocast(x.device.type, enabled=False):
+            compiled = self._kernels.get(key)
+            if compiled is None:
+                if not self._kernels:
+                    print_log(
+                        'the neurons are being compiled, the first kernel takes longest', 'current'
+                    )
+                compiled = self._compiled(key, kernel, given)
+            return compiled(*given)
 
     def _compiled(self, key: tuple, kernel: Callable, given: list[Tensor]) -> Callable:
         from torch._dynamo.exc import TorchDynamoException
@@ -120,8 +130,11 @@ def _steps(x: Tensor) -> Tensor | Steps:
     return Steps(x.unbind(0), x.dtype) if x.dim() else x
 
 
-def _stacked(x: Tensor | Steps) -> Tensor:
-    return torch.stack(x) if isinstance(x, Steps) else x
+def _stacked(x: Tensor | Steps, dtype: torch.dtype | None = None) -> Tensor:
+    if not isinstance(x, Steps):
+        return x
+    # Each by itself: a pass over memory fewer than of all
+    return torch.stack([step.to(dtype or step.dtype) for step in x])
 
 
 def _flat(x: Tensor) -> Tensor:

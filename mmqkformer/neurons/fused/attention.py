@@ -3,15 +3,22 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ...saved import cast, moved, multiplied
 from ..backends.kernels import by_step, like_steps, same_steps, wide_type
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 
 
-def token_attention(neuron: SpikingNeuron, query: Tensor, key: Tensor, num_heads: int) -> Tensor:
+def token_attention(
+    neuron: SpikingNeuron,
+    query: Tensor,
+    key: Tensor,
+    num_heads: int,
+    tap: nn.Module | None = None,
+) -> Tensor:
     """Q-K token attention (paper, Eq. 9 and 10): ``K`` where the neuron fires on the sum of ``Q``.
 
     The sum is over the channels of a head; of each head a token passes or does not.
@@ -21,14 +28,30 @@ def token_attention(neuron: SpikingNeuron, query: Tensor, key: Tensor, num_heads
         query (Tensor): Spikes, ``[T, B, C, ...]``.
         key (Tensor): Spikes, of the same shape.
         num_heads (int): Heads, which divide C.
+        tap (nn.Module | None): What the mask ``[T, B, heads, ...]`` passes, to be seen there by a
+            hook. Defaults to None.
     """
-    call = call_of(neuron, query, key) if query.shape == key.shape else None
-    if call is None:
-        heads = query.unflatten(2, (num_heads, -1))
-        counts = heads.sum(3, keepdim=True, dtype=wide_type(query.dtype))
-        mask = neuron(counts).to(query.dtype).expand_as(heads)
-        return key * mask.flatten(2, 3)
-    return _TokenAttention.apply(query, key, rate_of(neuron), num_heads, call)
+    taps = [] if tap is None else [tap]
+    call = call_of(neuron, query, key, instead_of=taps) if query.shape == key.shape else None
+    if call is not None:
+        out = _TokenAttention.apply(query, key, rate_of(neuron), num_heads, call)
+        return moved(key, out)
+    mask = token_mask(neuron, query, num_heads)
+    mask = mask if tap is None else tap(mask)
+    # The first factor gives the product its memory format, and the mask has lost its own
+    return multiplied(key.unflatten(2, (num_heads, -1)), mask.unsqueeze(3)).flatten(2, 3)
+
+
+def token_mask(neuron: SpikingNeuron, query: Tensor, num_heads: int) -> Tensor:
+    """Where the neuron fires on the sum of each head's channels, ``[T, B, heads, ...]``.
+
+    Args:
+        neuron (SpikingNeuron): The mask's neuron.
+        query (Tensor): Spikes, ``[T, B, C, ...]``.
+        num_heads (int): Heads, which divide C.
+    """
+    counts = query.unflatten(2, (num_heads, -1)).sum(3, dtype=wide_type(query.dtype))
+    return cast(neuron(counts), query.dtype)
 
 
 class _TokenAttention(torch.autograd.Function):

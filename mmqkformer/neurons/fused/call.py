@@ -1,7 +1,10 @@
 """What the fused functions share: which kernels compute a call, and how they are launched."""
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from ..backends import choose_backend
 from ..backends.cupy import CupyBackend, neuron_arguments
@@ -46,18 +49,35 @@ class Call:
         return torch.empty(self.threads(work), dtype=wide_type(x.dtype), device=x.device)
 
 
-def call_of(neuron: SpikingNeuron, *tensors: Tensor) -> Call | None:
+def _is_watched(module: nn.Module) -> bool:
+    """Whether somebody wants to see what the module is given or returns."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks)
+    return any(hooks) or any((module._backward_hooks, module._backward_pre_hooks))
+
+
+def call_of(
+    neuron: SpikingNeuron, *tensors: Tensor, instead_of: Sequence[nn.Module] = ()
+) -> Call | None:
     """The kernels that compute a neuron on tensors ``[T, ...]``, of one type and device; or None.
 
     Args:
         neuron (SpikingNeuron): The neuron.
         *tensors (Tensor): The currents, and what else the kernels read.
+        instead_of (Sequence[nn.Module]): What else they stand for; a module with hooks has to be
+            called.
     """
-    first = tensors[0]
-    alike = all((x.dtype, x.device) == (first.dtype, first.device) for x in tensors)
-    if not alike or not isinstance(neuron, DescribedNeuron) or first.numel() == 0:
+    if torch.compiler.is_compiling() or not isinstance(neuron, DescribedNeuron):
         return None
     if not isinstance(neuron.dynamics, IntegrateAndFireDynamics):
+        return None
+    if _has_any_global_hook() or any(map(_is_watched, (neuron, *instead_of))):
+        return None
+    first = tensors[0]
+    if neuron.backend == 'auto' and not first.is_cuda:
+        # None of the kernels; to ask would count as another call
+        return None
+    alike = all((x.dtype, x.device) == (first.dtype, first.device) for x in tensors)
+    if not alike or first.numel() == 0:
         return None
     backend, _ = choose_backend(neuron.backend, neuron.dynamics, first)
     return Call(backend, neuron.dynamics) if isinstance(backend, CupyBackend) else None

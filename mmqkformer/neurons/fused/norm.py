@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ...saved import normalised, note_spikes
 from ..backends.kernels import by_step, like_steps, same_steps, wide_type
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
@@ -23,15 +24,17 @@ def norm_and_fire(norm: nn.Module, neuron: SpikingNeuron, x: Tensor) -> Tensor:
     """
     plain = type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     fits = plain and norm.track_running_stats and norm.momentum is not None
-    call = call_of(neuron, x) if fits else None
+    call = call_of(neuron, x, instead_of=[norm]) if fits else None
     if call is None:
-        return neuron(norm(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+        merged = x.flatten(0, 1)
+        return neuron(normalised(norm, merged, norm(merged)).unflatten(0, x.shape[:2]))
     wide = wide_type(x.dtype)
     mean, var = _statistics(norm, x) if norm.training else (norm.running_mean, norm.running_var)
     mean, invstd = mean.to(wide), (var.to(wide) + norm.eps).rsqrt()
     weight = torch.ones_like(mean) if norm.weight is None else norm.weight.to(wide)
     bias = torch.zeros_like(mean) if norm.bias is None else norm.bias.to(wide)
-    return _NormAndFire.apply(x, weight, bias, rate_of(neuron), mean, invstd, norm.training, call)
+    given = (x, weight, bias, rate_of(neuron), mean, invstd, norm.training, call)
+    return note_spikes(_NormAndFire.apply(*given), neuron.levels, neuron.unit)
 
 
 @torch.no_grad()

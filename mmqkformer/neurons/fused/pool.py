@@ -6,27 +6,52 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ...saved import max_pooled, note_spikes
 from ..backends.kernels import by_step, like_steps, same_steps
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 
 
-def pool_and_fire(pool: nn.MaxPool2d, neuron: SpikingNeuron, x: Tensor) -> Tensor:
-    """``neuron(pool(x))``, with max pooling of every step.
+def steps_are_equal(x: Tensor) -> bool:
+    """Whether ``[T, B, ...]`` is one step, expanded: all steps are the same memory."""
+    return x.size(0) > 1 and x.stride(0) == 0
+
+
+def pooled(pool: nn.Module, x: Tensor) -> Tensor:
+    """``[T, B, C, H, W]``, pooled; of equal steps one is computed.
 
     Args:
-        pool (nn.MaxPool2d): The pooling.
+        pool (nn.Module): Pool of feature maps ``[B, C, H, W]``.
+        x (Tensor): ``[T, B, C, H, W]``.
+    """
+    steps = x[:1] if steps_are_equal(x) else x
+    y = max_pooled(pool, steps.flatten(0, 1)).unflatten(0, steps.shape[:2])
+    return y.expand(x.size(0), *y.shape[1:])
+
+
+def pool_and_fire(pool: nn.Module, neuron: SpikingNeuron, x: Tensor) -> Tensor:
+    """``neuron(pool(x))``, with pooling of every step; kernels compute max pooling.
+
+    Args:
+        pool (nn.Module): The pooling.
         neuron (SpikingNeuron): The neuron.
         x (Tensor): ``[T, B, C, H, W]``.
     """
-    plain = type(pool) is nn.MaxPool2d and pool.dilation == 1 and not pool.return_indices
+    if steps_are_equal(x):
+        return neuron(pooled(pool, x))
+    call = call_of(neuron, x, instead_of=[pool]) if _fits(pool) else None
+    if call is None:
+        return neuron(pooled(pool, x))
+    spikes = _PoolAndFire.apply(x, rate_of(neuron), pool, call)
+    return note_spikes(spikes, neuron.levels, neuron.unit)
+
+
+def _fits(pool: nn.Module) -> bool:
+    if type(pool) is not nn.MaxPool2d or pool.dilation != 1 or pool.return_indices:
+        return False
     sizes = (pool.kernel_size, pool.stride, pool.padding)
     # A place in a window is kept as a byte
-    fits = plain and all(isinstance(size, int) for size in sizes) and pool.kernel_size < 16
-    call = call_of(neuron, x) if fits else None
-    if call is None:
-        return neuron(pool(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
-    return _PoolAndFire.apply(x, rate_of(neuron), pool, call)
+    return all(isinstance(size, int) for size in sizes) and pool.kernel_size < 16
 
 
 class _PoolAndFire(torch.autograd.Function):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ...saved import added, sum_of
 from ..backends.kernels import by_step, like_steps, same_steps
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
@@ -21,8 +22,9 @@ def fire_and_add(neuron: SpikingNeuron, x: Tensor, residual: Tensor) -> Tensor:
     """
     call = call_of(neuron, x, residual) if x.shape == residual.shape else None
     if call is None:
-        return residual + neuron(x)
-    return _FireAndAdd.apply(x, residual, rate_of(neuron), call)
+        return added(residual, neuron(x))
+    out = _FireAndAdd.apply(x, residual, rate_of(neuron), call)
+    return sum_of(out, residual, neuron.levels, neuron.unit)
 
 
 class _FireAndAdd(torch.autograd.Function):
