@@ -113,6 +113,20 @@ def test_every_convolution_stays_in_channels_last(residual, kwargs, with_grad):
         torch.testing.assert_close(value, wanted, rtol=1e-12, atol=1e-12)
 
 
+def test_the_weights_format_is_enough():
+    """With ``channels_last=True`` images and checkpoints are as they were."""
+    plain = network('add')
+    model = network('add', channels_last=True)
+    model.load_state_dict(plain.state_dict())
+    seen = watch(model)
+    values = outputs_and_gradients(model, images(), True)
+    # The images themselves are what the first one is given
+    assert [name for name, kept in seen.items() if not kept] == ['stages.0.embed.convs.0.conv']
+    expected = outputs_and_gradients(plain, images(), True)
+    for value, wanted in zip(values, expected, strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-12, atol=1e-12)
+
+
 def test_frames_of_events_are_in_channels_last_behind_the_first_convolution():
     """Frames [B, T, C, H, W] themselves have no such format."""
     model = network('add', events=True)

@@ -94,6 +94,8 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
             which are computed again; ``recompute``: nor the convolutions' outputs. Of a stage with
             ``with_cp`` the inputs of its layers are kept, in bits. A compiled graph decides by
             itself what it keeps. Defaults to None: all that autograd saves.
+        channels_last (bool): Whether weights, and so all feature maps, lie channels last in memory,
+            as convolutions and pools compute fastest on CPUs. Defaults to False.
         quant (dict | None): Quantisation of all weights, ``dict(type='LSQ', bits=4)``. Defaults to
             None: float weights.
         init_cfg (dict | list[dict] | None): Initialisation. Defaults to None: PyTorch's, as in
@@ -124,6 +126,7 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
         norm_eval: bool = False,
         with_cp: bool | Sequence[bool] = False,
         memory: str | None = None,
+        channels_last: bool = False,
         quant: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -176,6 +179,8 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
         self.time_steps = time_steps
         self.quantise(quant, self, 'backbone')
         self.set_frozen(frozen_stages, norm_eval)
+        if check_bool('channels_last', channels_last):
+            self.to(memory_format=torch.channels_last)
 
     @property
     def time_steps(self) -> int:
