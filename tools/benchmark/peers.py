@@ -1,10 +1,11 @@
 """Time inference, or a training step, against the release's graph and SpikingJelly.
 
 Contestants are this project as it is configured (`ours`), as it is deployed (`deployed`: norms
-folded, channels last, compiled neurons; for training norms stay), the minimal graph of the release (`release`, tools/benchmark/release_graph.py), the same graph on SpikingJelly's neurons
-(`on spikingjelly`), and for ImageNet SpikingJelly's own model (`spikingjelly`). All have random
-weights of their own: what a dense convolution takes does not depend on them. Ratios above 1:
-faster than the peer.
+folded, channels last, compiled neurons; for training norms stay), the minimal graph of the release
+(`release`, tools/benchmark/release_graph.py), the same graph on SpikingJelly's neurons (`on
+spikingjelly`), and for ImageNet SpikingJelly's own model (`spikingjelly`). All have random weights
+of their own: what a dense convolution takes does not depend on them. Ratios above 1: faster than
+the peer.
 """
 
 import argparse
