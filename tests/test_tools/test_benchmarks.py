@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from torch import nn
 
 from mmqkformer.neurons import LIFNeuron
@@ -83,6 +84,33 @@ def test_the_traffic_of_a_layer_is_that_of_its_tensors(tool):
     assert layer.spread == (2.5 / 4, 2.5)
     assert layer.nanoseconds == pytest.approx(3e6)
     assert copy.of_copy == 1
+
+
+@pytest.mark.slow
+def test_training_data_are_loaded_by_every_transform(tmp_path):
+    # A script of its own: its workers are forked, which other tests' threads would disturb
+    names = ('hst-10-384_8xb64_in1k', 'hst-4-384_1xb64_cifar10', 'hst-2-256-t16_1xb16_dvs128')
+    configs = [ROOT / 'configs' / 'qkformer' / f'{name}.py' for name in names]
+    sizes = ['--batches', '2', '--batch', '2', '--rounds', '1', '--workers', '1']
+    films = ['--films', '1', '--duration', '20000']
+    command = [sys.executable, FOLDER / 'loaders.py', *configs, *sizes, *films]
+    env = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    subprocess.run([*command, *with_figure(tmp_path)], check=True, env=env, timeout=300)
+    found = results_of(tmp_path / 'found.json')
+    assert [one['config'] for one in found] == list(names)
+    for path, one in zip(configs, found, strict=True):
+        pipeline = Config.fromfile(path).train_dataloader.dataset.pipeline
+        assert list(one['stages']) == ['info', *(step['type'] for step in pipeline)]
+        assert one['alone'] == pytest.approx(1000 / sum(one['stages'].values()))
+        assert one['workers']['1'][0] > 0
+    assert [one['card'] for one in found] == [pytest.approx(32 / 0.3435), None, None]
+    assert (tmp_path / 'found.png').stat().st_size > 1000
+
+
+def test_data_that_cannot_be_made_are_named(tool, tmp_path):
+    dataset = dict(type='CocoDataset', pipeline=[])
+    with pytest.raises(ValueError, match=r"dataset\.type='CocoDataset': expected ImageNet"):
+        tool('loaders').dataset_of(dataset, tmp_path, 2, None)
 
 
 @pytest.mark.parametrize(('heads', 'side'), [(1, 1), (1, 2), (4, 2)])
