@@ -113,6 +113,40 @@ def test_data_that_cannot_be_made_are_named(tool, tmp_path):
         tool('loaders').dataset_of(dataset, tmp_path, 2, None)
 
 
+def test_convolutions_of_spikes_are_exact_in_int8(run_tool, tmp_path):
+    base = ROOT / 'configs' / 'qsd' / 'qsd-s_8xb196_in1k.py'
+    config = tmp_path / 'small.py'
+    arch = dict(base='qsd-s', embed_dims=[8, 8, 16, 16, 16], num_heads=2)
+    config.write_text(
+        f'_base_ = {str(base)!r}\nmodel = dict(\n'
+        f'    backbone=dict(arch=dict(_delete_=True, **{arch!r})), head=dict(in_channels=16)\n)\n'
+    )
+    sizes = ('--size', 32, '--rounds', 1, '--milliseconds', 0)
+    run_tool('benchmark/int8.py', '--config', config, *sizes, '--json', tmp_path / 'found.json')
+    rows = results_of(tmp_path / 'found.json')['1']
+    for row in rows:
+        spikes = row['kind'].startswith('spikes')
+        assert {'int8', 'conversion'} & set(row['seconds']) == (
+            {'int8', 'conversion'} if spikes else set()
+        )
+        assert row['off']['float32'] == row['off'].get('int8', 0) == 0
+    kinds = {row['kind'] for row in rows}
+    # The first sees the image, and within a mixer convolutions see convolutions
+    assert {'real numbers, 7x7', 'real numbers, depthwise', 'spikes, 3x3', 'spikes, 1x1'} <= kinds
+
+
+def test_layers_without_int8_stay_float32(tool):
+    int8 = tool('int8')
+    floats = {name: [8.0] for name in int8.FLOATS}
+    rows = [
+        dict(layers=2, seconds={**floats, 'int8': [1.0], 'conversion': [0.5]}),
+        dict(layers=3, seconds={**floats, 'float32, packed': [7.0]}),
+    ]
+    assert int8.total(rows, 'float32') == [40]
+    assert int8.total(rows, 'int8') == [2 + 21]
+    assert int8.total(rows, 'int8 with conversion') == [3 + 21]
+
+
 @pytest.mark.parametrize(('heads', 'side'), [(1, 1), (1, 2), (4, 2)])
 def test_the_memory_of_an_attention_is_what_its_tensors_take(tool, heads, side):
     memory = tool('attention_memory')
