@@ -12,17 +12,31 @@ ITERATIONS, SAMPLES, STATISTICS = 1, 2, 3
 
 
 def seed_everything(*key: int) -> None:
-    """Seeds Python's, NumPy's and PyTorch's generators from a tuple of numbers.
+    """Seeds Python's, NumPy's and PyTorch's generators, of all devices, from a tuple of numbers.
 
     Args:
         *key (int): Non-negative numbers, the first of which says what is drawn
             (:data:`ITERATIONS`, :data:`SAMPLES`, :data:`STATISTICS`); e.g. then seed, epoch and
             index. Different tuples of one length give independent streams.
     """
+    torch.manual_seed(seed_cpu(*key))
+
+
+def seed_cpu(*key: int) -> int:
+    """Seeds the same generators as :func:`seed_everything`, PyTorch's of the CPU alone.
+
+    Args:
+        *key (int): As for :func:`seed_everything`, which gives the CPU the same streams.
+
+    Returns:
+        int: The seed of PyTorch's.
+    """
     state = np.random.SeedSequence(key).generate_state(3)
     random.seed(int(state[0]))
     np.random.seed(state[1])
-    torch.manual_seed(int(state[2]))
+    seed = int(state[2])
+    torch.default_generator.manual_seed(seed)
+    return seed
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 import mmqkformer  # noqa: F401
 from mmqkformer.datasets.samplers import SeededIndex, SeededSampler
+from mmqkformer.datasets.seeding import SAMPLES, seed_everything
 
 
 @TRANSFORMS.register_module()
@@ -70,6 +71,27 @@ def test_seed_sample_needs_the_sampler():
     transform(dict(sample_idx=SeededIndex(3, 0, 0)))
     # A replacement of a skipped sample goes on with that sample's stream
     transform(dict(sample_idx=4))
+
+
+def test_a_sample_seeds_what_everything_seeds_on_the_cpu():
+    def states():
+        numpy = np.random.get_state()
+        return random.getstate(), numpy[1].tobytes(), numpy[2:], torch.get_rng_state().tolist()
+
+    seed_everything(SAMPLES, 7, 9, 3)
+    everything = states()
+    torch.rand(1), np.random.rand(), random.random()
+    TRANSFORMS.build(dict(type='SeedSample'))(dict(sample_idx=SeededIndex(3, 7, 9)))
+    assert states() == everything
+
+
+def test_a_sample_leaves_accelerators_alone(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, 'manual_seed_all', seeds.append)
+    TRANSFORMS.build(dict(type='SeedSample'))(dict(sample_idx=SeededIndex(3, 7, 9)))
+    assert not seeds
+    seed_everything(SAMPLES, 7, 9, 3)
+    assert len(seeds) == 1
 
 
 def ranks(size, world, monkeypatch, **kwargs):

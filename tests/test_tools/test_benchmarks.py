@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from torch import nn
 
 from mmqkformer.neurons import LIFNeuron
@@ -83,6 +84,67 @@ def test_the_traffic_of_a_layer_is_that_of_its_tensors(tool):
     assert layer.spread == (2.5 / 4, 2.5)
     assert layer.nanoseconds == pytest.approx(3e6)
     assert copy.of_copy == 1
+
+
+@pytest.mark.slow
+def test_training_data_are_loaded_by_every_transform(tmp_path):
+    # A script of its own: its workers are forked, which other tests' threads would disturb
+    names = ('hst-10-384_8xb64_in1k', 'hst-4-384_1xb64_cifar10', 'hst-2-256-t16_1xb16_dvs128')
+    configs = [ROOT / 'configs' / 'qkformer' / f'{name}.py' for name in names]
+    sizes = ['--batches', '2', '--batch', '2', '--rounds', '1', '--workers', '1']
+    films = ['--films', '1', '--duration', '20000']
+    command = [sys.executable, FOLDER / 'loaders.py', *configs, *sizes, *films]
+    env = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    subprocess.run([*command, *with_figure(tmp_path)], check=True, env=env, timeout=300)
+    found = results_of(tmp_path / 'found.json')
+    assert [one['config'] for one in found] == list(names)
+    for path, one in zip(configs, found, strict=True):
+        pipeline = Config.fromfile(path).train_dataloader.dataset.pipeline
+        assert list(one['stages']) == ['info', *(step['type'] for step in pipeline)]
+        assert one['alone'] == pytest.approx(1000 / sum(one['stages'].values()))
+        assert one['workers']['1'][0] > 0
+    assert [one['card'] for one in found] == [pytest.approx(32 / 0.3435), None, None]
+    assert (tmp_path / 'found.png').stat().st_size > 1000
+
+
+def test_data_that_cannot_be_made_are_named(tool, tmp_path):
+    dataset = dict(type='CocoDataset', pipeline=[])
+    with pytest.raises(ValueError, match=r"dataset\.type='CocoDataset': expected ImageNet"):
+        tool('loaders').dataset_of(dataset, tmp_path, 2, None)
+
+
+def test_convolutions_of_spikes_are_exact_in_int8(run_tool, tmp_path):
+    base = ROOT / 'configs' / 'qsd' / 'qsd-s_8xb196_in1k.py'
+    config = tmp_path / 'small.py'
+    arch = dict(base='qsd-s', embed_dims=[8, 8, 16, 16, 16], num_heads=2)
+    config.write_text(
+        f'_base_ = {str(base)!r}\nmodel = dict(\n'
+        f'    backbone=dict(arch=dict(_delete_=True, **{arch!r})), head=dict(in_channels=16)\n)\n'
+    )
+    sizes = ('--size', 32, '--rounds', 1, '--milliseconds', 0)
+    run_tool('benchmark/int8.py', '--config', config, *sizes, '--json', tmp_path / 'found.json')
+    rows = results_of(tmp_path / 'found.json')['1']
+    for row in rows:
+        spikes = row['kind'].startswith('spikes')
+        assert {'int8', 'conversion'} & set(row['seconds']) == (
+            {'int8', 'conversion'} if spikes else set()
+        )
+        assert row['off']['float32'] == row['off'].get('int8', 0) == 0
+    kinds = {row['kind'] for row in rows}
+    # The first sees the image, and within a mixer convolutions see convolutions
+    assert {'real numbers, 7x7', 'real numbers, depthwise', 'spikes, 3x3', 'spikes, 1x1'} <= kinds
+
+
+def test_layers_without_int8_stay_float32(tool):
+    int8 = tool('int8')
+    floats = {name: [8.0] for name in int8.FLOATS}
+    rows = [
+        dict(layers=2, seconds={**floats, 'int8': [1.0], 'conversion': [0.5]}),
+        dict(layers=3, seconds={**floats, 'float32, packed': [7.0]}),
+    ]
+    assert int8.total(rows, 'float32') == [40]
+    assert int8.total(rows, 'int8') == [2 + 21]
+    assert int8.total(rows, 'int8 with conversion') == [3 + 21]
 
 
 @pytest.mark.parametrize(('heads', 'side'), [(1, 1), (1, 2), (4, 2)])

@@ -4,15 +4,16 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 
 from ..samplers import SeededIndex
-from ..seeding import SAMPLES, seed_everything
+from ..seeding import SAMPLES, seed_cpu
 
 
 @TRANSFORMS.register_module()
 class SeedSample(BaseTransform):
-    """Seeds Python, NumPy and PyTorch from (seed, epoch, index); the first of a train pipeline.
+    """Seeds the CPU's generators from (seed, epoch, index); the first of a training pipeline.
 
     A sample is then augmented alike whatever the number of workers and whatever was loaded before,
-    in a resumed run as in an unbroken one. Needs ``train_dataloader.sampler.type='SeededSampler'``.
+    in a resumed run as in an unbroken one. Python's, NumPy's and PyTorch's generators are seeded,
+    those of accelerators left alone. Needs ``train_dataloader.sampler.type='SeededSampler'``.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,8 @@ class SeedSample(BaseTransform):
         index = results.get('sample_idx')
         if isinstance(index, SeededIndex):
             self._seeded = True
-            seed_everything(SAMPLES, index.seed, index.epoch, index)
+            # Samples are made on the CPU; to seed the accelerators costs more than a small sample
+            seed_cpu(SAMPLES, index.seed, index.epoch, index)
         elif not self._seeded:
             raise TypeError(
                 'SeedSample: the index of the sample brings no seed; expected '
