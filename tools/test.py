@@ -11,7 +11,9 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import Runner, autocast
+from mmpretrain.models import ImageClassifier
+from torch import Tensor, nn
 
 from mmqkformer.checks import at_least, number
 from mmqkformer.convert import read_released
@@ -49,9 +51,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--fuse',
         action='store_true',
-        help='fold norms into convolutions, and report the spikes that it changes on one image',
+        help='fold norms into convolutions, and report the spikes that it changes on one image, '
+        'with --amp in mixed precision',
     )
     args = parser.parse_args()
+    if args.fuse and args.tta:
+        parser.error('--fuse: expected without --tta')
     if args.out_item is not None and args.out is None:
         parser.error('--out-item needs --out')
     if args.out_item == 'metrics' and not args.out.endswith(('.json', '.yml', '.yaml', '.pkl')):
@@ -93,15 +98,26 @@ def augment_at_test_time(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
-def fuse_and_compare(runner: Runner) -> None:
-    """Fold the norms of the loaded model, and print how many spikes of one image differ."""
+def fuse_and_compare(runner: Runner, amp: bool) -> None:
+    """Fold the norms of the loaded model, and print how many spikes of one image differ.
+
+    With ``amp`` those of the folded model in mixed precision, as it will be tested.
+    """
     runner.load_or_resume()
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     fused = fuse(model)
     batch = model.data_preprocessor(next(iter(runner.test_dataloader)), False)
     image = batch['inputs'][:1]
-    flips = spike_flips(model.backbone.eval(), fused.backbone, lambda backbone: backbone(image)[-1])
-    print_log(f'fused: on one image {flips}', 'current')
+    model.eval()
+
+    def run(network: nn.Module) -> Tensor:
+        with autocast(enabled=amp and network in (fused, fused.backbone)):
+            return network(image) if network is fused or network is model else network(image)[-1]
+
+    # Logits of a classifier; of the others what the backbone gives
+    classifies = isinstance(model, ImageClassifier)
+    pair = (model, fused) if classifies else (model.backbone, fused.backbone)
+    print_log(f'fused: on one image {spike_flips(*pair, run)}', 'current')
     runner.model = fused
 
 
@@ -146,7 +162,7 @@ def main() -> None:
         name = f'checkpoint {args.checkpoint!r}, {released["meta"]["family"]} family,'
         checkpoints.load_weights(runner.model, released['state_dict'], name)
     if args.fuse:
-        fuse_and_compare(runner)
+        fuse_and_compare(runner, args.amp)
     if args.out is None:
         runner.test()
     else:

@@ -54,6 +54,19 @@ def test_a_fused_model_is_compared_and_tested(trained, run_tool, tmp_path):
     assert flips == 0 < outputs
 
 
+def test_a_fused_model_is_compared_in_mixed_precision(trained, run_tool, tmp_path):
+    config, work_dir = trained
+    differences = []
+    for name, option in (('float32', ()), ('bfloat16', ('--amp',))):
+        arguments = ('--fuse', *option, '--work-dir', tmp_path / name)
+        run_tool('test.py', config, work_dir / 'epoch_2.pth', *arguments)
+        (log,) = (tmp_path / name).rglob('*.log')
+        found = re.findall('comes out by at most ([0-9.e+-]+)', log.read_text())
+        differences.append(float(found[0]))
+    # Logits of 8 bits, not of 24
+    assert differences[1] > 10 * differences[0]
+
+
 def test_mirrored_images_at_test_time(trained, run_tool, tmp_path):
     config, work_dir = trained
     out = tmp_path / 'metrics.json'

@@ -44,7 +44,8 @@ class _QKAttention(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
-        return self.proj(self.masked(self.query(x), self.key(x)))
+        key = self.key(x)
+        return self.proj(self.masked(self.query(x), key))
 
 
 @MODELS.register_module()

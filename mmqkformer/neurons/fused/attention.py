@@ -38,8 +38,10 @@ def token_attention(
         return moved(key, out)
     mask = token_mask(neuron, query, num_heads)
     mask = mask if tap is None else tap(mask)
+    heads = key.unflatten(2, (num_heads, -1))
+    mask = moved(mask, mask.unsqueeze(3).expand_as(heads).flatten(2, 3))
     # The first factor gives the product its memory format, and the mask has lost its own
-    return multiplied(key.unflatten(2, (num_heads, -1)), mask.unsqueeze(3)).flatten(2, 3)
+    return multiplied(key, mask)
 
 
 def token_mask(neuron: SpikingNeuron, query: Tensor, num_heads: int) -> Tensor:
