@@ -26,8 +26,8 @@ class CompiledBackend(KernelBackend):
     ``auto`` changes to it in a running process; gradients may be computed by other vector
     functions, so that training asks for it by name. A step that is one block of memory, such as
     channels last, is read where it lies, and float16 and bfloat16 are read and written as they are.
-    Without a C++ compiler there is one warning, and the
-    reference computes. Graphs that are being compiled or exported take the reference in.
+    Without a C++ compiler there is one warning, and the reference computes. Graphs that are being
+    compiled or exported take the reference in.
     """
 
     narrow = True
