@@ -108,16 +108,16 @@ def fuse_and_compare(runner: Runner, amp: bool) -> None:
     fused = fuse(model)
     batch = model.data_preprocessor(next(iter(runner.test_dataloader)), False)
     image = batch['inputs'][:1]
-    model.eval()
+    # Logits of a classifier; of the others what the backbone gives
+    classifies = isinstance(model.eval(), ImageClassifier)
+    plain, folded = (model, fused) if classifies else (model.backbone, fused.backbone)
 
     def run(network: nn.Module) -> Tensor:
-        with autocast(enabled=amp and network in (fused, fused.backbone)):
-            return network(image) if network is fused or network is model else network(image)[-1]
+        with autocast(enabled=amp and network is folded):
+            out = network(image)
+        return out if classifies else out[-1]
 
-    # Logits of a classifier; of the others what the backbone gives
-    classifies = isinstance(model, ImageClassifier)
-    pair = (model, fused) if classifies else (model.backbone, fused.backbone)
-    print_log(f'fused: on one image {spike_flips(*pair, run)}', 'current')
+    print_log(f'fused: on one image {spike_flips(plain, folded, run)}', 'current')
     runner.model = fused
 
 

@@ -56,7 +56,7 @@ def test_the_benchmark_counts_each_way(tmp_path):
     assert result['versions'].keys() == {
         'torch',
         'mmengine',
-        'mmcv-lite',
+        'mmcv',
         'spikingjelly',
         'python',
     }

@@ -51,8 +51,8 @@ class Call:
 
 def _is_watched(module: nn.Module) -> bool:
     """Whether somebody wants to see what the module is given or returns."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks)
-    return any(hooks) or any((module._backward_hooks, module._backward_pre_hooks))
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
 
 
 def call_of(

@@ -37,9 +37,9 @@ def pool_and_fire(pool: nn.Module, neuron: SpikingNeuron, x: Tensor) -> Tensor:
         neuron (SpikingNeuron): The neuron.
         x (Tensor): ``[T, B, C, H, W]``.
     """
-    if steps_are_equal(x):
-        return neuron(pooled(pool, x))
-    call = call_of(neuron, x, instead_of=[pool]) if _fits(pool) else None
+    # Of equal steps one is pooled, which no kernel does
+    fits = _fits(pool) and not steps_are_equal(x)
+    call = call_of(neuron, x, instead_of=[pool]) if fits else None
     if call is None:
         return neuron(pooled(pool, x))
     spikes = _PoolAndFire.apply(x, rate_of(neuron), pool, call)
