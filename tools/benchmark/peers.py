@@ -1,11 +1,12 @@
 """Time inference, or a training step, against the release's graph and SpikingJelly.
 
 Contestants are this project as it is configured (`ours`), as it is deployed (`deployed`: norms
-folded, channels last, compiled neurons; for training norms stay), the minimal graph of the release
+folded, channels last, compiled neurons, on GPUs the CUDA kernels; for training norms stay), in
+training the same with `memory=` (`packed`, `recompute`), the minimal graph of the release
 (`release`, tools/benchmark/release_graph.py), the same graph on SpikingJelly's neurons (`on
-spikingjelly`), and for ImageNet SpikingJelly's own model (`spikingjelly`). All have random weights
-of their own: what a dense convolution takes does not depend on them. Ratios above 1: faster than
-the peer.
+spikingjelly`), which choose the fastest implementation they have, and for ImageNet SpikingJelly's
+own model (`spikingjelly`). All have random weights of their own: what a dense convolution takes
+does not depend on them. Ratios above 1: faster than the peer.
 """
 
 import argparse
@@ -21,7 +22,9 @@ from torch import nn
 from mmqkformer.checks import at_least
 
 MODELS = ('hst-10-384', 'hst-4-384')
+DEPLOYED = {'deployed': None, 'packed': 'packed', 'recompute': 'recompute'}
 PEERS = ('release', 'on spikingjelly', 'spikingjelly')
+CONTESTANTS = ('ours', *DEPLOYED, *PEERS)
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,6 +34,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch', type=at_least(1), nargs='+', default=[1, 8])
     parser.add_argument('--size', type=at_least(32), help='pixels of a side; by default 224 or 32')
     parser.add_argument('--rounds', type=at_least(1), default=10)
+    parser.add_argument(
+        '--contestants', nargs='+', choices=CONTESTANTS, default=CONTESTANTS, help='by default all'
+    )
     parser.add_argument(
         '--dtype', choices=('float32', 'bfloat16'), default='float32', help='of `deployed`'
     )
@@ -42,11 +48,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _ours(arch: str) -> nn.Module:
+def _ours(arch: str, memory: str | None = None) -> nn.Module:
     from mmpretrain import get_model
 
     name = {'hst-10-384': 'hst-10-384_8xb64_in1k', 'hst-4-384': 'hst-4-384_1xb64_cifar10'}[arch]
-    return get_model(f'qkformer_{name}')
+    return get_model(f'qkformer_{name}', backbone=dict(memory=memory))
 
 
 def _with_backend(model: nn.Module, backend: str) -> nn.Module:
@@ -56,11 +62,12 @@ def _with_backend(model: nn.Module, backend: str) -> nn.Module:
     return model
 
 
-def _deployed(arch: str, train: bool) -> nn.Module:
+def _deployed(arch: str, train: bool, memory: str | None) -> nn.Module:
     from mmqkformer.deploy import fuse
 
-    model = _ours(arch) if train else fuse(_ours(arch))
-    return _with_backend(model.to(memory_format=torch.channels_last), 'compiled')
+    model = _ours(arch, memory) if train else fuse(_ours(arch))
+    backend = 'auto' if torch.cuda.is_available() else 'compiled'
+    return _with_backend(model.to(memory_format=torch.channels_last), backend)
 
 
 def _spikingjelly_neuron(v_threshold: float = 1.0) -> nn.Module:
@@ -102,11 +109,14 @@ def make(
     from spikingjelly.activation_based import functional
 
     torch.manual_seed(0)
+    # As the runners have it
+    torch.backends.cudnn.benchmark = True
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    model = _deployed(arch, train) if name == 'deployed' else BUILDERS[name](arch)
+    deployed = name in DEPLOYED
+    model = _deployed(arch, train, DEPLOYED[name]) if deployed else BUILDERS[name](arch)
     model = model.to(device).train(train)
     images = torch.randn(batch, 3, size, size, device=device)
-    if name == 'deployed':
+    if deployed:
         images = images.to(memory_format=torch.channels_last)
         if not train and dtype != 'float32':
             # Weights as well, so that nothing is cast in every layer
@@ -142,10 +152,15 @@ def main() -> None:
     args = parse_args()
     large = args.arch == MODELS[0]
     size = args.size or (224 if large else 32)
-    peers = [name for name in PEERS if large or name != 'spikingjelly']
+    absent = set() if large else {'spikingjelly'}
+    if not args.train:
+        absent |= {name for name, memory in DEPLOYED.items() if memory}
+    # Each once, in the order of the table
+    names = [name for name in CONTESTANTS if name in {*args.contestants} - absent]
+    peers = [name for name in PEERS if name in names]
     what = 'training step' if args.train else 'inference'
-    dtypes = dict.fromkeys(('ours', 'deployed', *peers), args.amp or 'float32')
-    dtypes['deployed'] = args.amp or args.dtype
+    dtypes = {name: args.amp or 'float32' for name in names}
+    dtypes.update({name: args.amp or args.dtype for name in names if name in DEPLOYED})
     for batch in args.batch:
         contestants = {
             name: partial(make, name, args.arch, batch, size, args.train, dtype)
