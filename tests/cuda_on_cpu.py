@@ -53,11 +53,12 @@ class CpuLauncher(kernels.Launcher):
     max_blocks = 5
 
     def __init__(self):
-        self.launched = []
+        self.launched, self.together = [], set()
 
-    def run(self, kernel, x, threads, args):
+    def run(self, kernel, x, together, threads, args):
         self.launched.append(kernel)
-        run(kernel, kernels.macros(x.dtype, x.size(0)), threads, args)
+        self.together.add(together)
+        run(kernel, kernels.macros(x.dtype, x.size(0), together), threads, args)
 
 
 class CpuBackend(CupyBackend):
@@ -81,13 +82,13 @@ def nvrtc():
     return path.locate()
 
 
-def code_for(arch, kernel, dtype, steps):
+def code_for(arch, kernel, dtype, steps, together):
     """The binary code, for ``sm_<arch>``, of the file that defines a kernel."""
     lib, program, size = ctypes.CDLL(nvrtc()), ctypes.c_void_p(), ctypes.c_size_t()
     source = kernels.source(kernel).encode()
     created = lib.nvrtcCreateProgram(ctypes.byref(program), source, b'kernels.cu', 0, None, None)
     assert created == 0
-    options = (*OPTIONS, f'-arch=sm_{arch}', *kernels.macros(dtype, steps))
+    options = (*OPTIONS, f'-arch=sm_{arch}', *kernels.macros(dtype, steps, together))
     failed = lib.nvrtcCompileProgram(
         program, len(options), (ctypes.c_char_p * len(options))(*map(str.encode, options))
     )

@@ -41,6 +41,17 @@ def test_integrate_and_fire_equals_the_reference(backend, steps, dtype):
         spikes = check(cfg, x)
         assert 0.05 < spikes.double().mean() < 0.95
     assert set(backend.launcher.launched) == {'fire_forward', 'fire_backward'}
+    assert backend.launcher.together == {1}
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('cfg', [*LEAKS, *INTEGERS], ids=str)
+def test_a_thread_takes_neighbours_where_they_fit(backend, cfg, dtype):
+    x = currents(4, 3, 20, dtype=dtype)
+    check(cfg, x)
+    # Laid out as x, and gradients that begin in the middle of an access
+    check(cfg, x, currents(4 * 60 + 1, dtype=dtype)[1:].view(4, 3, 20))
+    assert backend.launcher.together == {1, 8 // x.element_size()}
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
@@ -221,9 +232,9 @@ def test_cupy_is_given_grid_arguments_device_and_stream(backend, monkeypatch):
 
 @needs_nvrtc
 @pytest.mark.parametrize('kernel', KERNELS)
-@pytest.mark.parametrize('arch', [70, 80, 90, 100])
-def test_cards_have_code_for_every_kernel(arch, kernel):
-    code = code_for(arch, kernel, torch.float16, 4)
+@pytest.mark.parametrize(('arch', 'together'), [(70, 4), (80, 1), (90, 4), (100, 4)])
+def test_cards_have_code_for_every_kernel(arch, together, kernel):
+    code = code_for(arch, kernel, torch.float16, 4, together)
     assert code.startswith(b'\x7fELF')
     assert f'.text.{kernel}\0'.encode() in code
 
@@ -232,4 +243,4 @@ def test_cards_have_code_for_every_kernel(arch, kernel):
 @pytest.mark.parametrize('steps', [1, 4, 16, 64])
 @pytest.mark.parametrize('dtype', DTYPES)
 def test_a_card_has_code_for_every_type_and_number_of_steps(dtype, steps):
-    assert code_for(80, 'fire_backward', dtype, steps)
+    assert code_for(80, 'fire_backward', dtype, steps, together=8 // dtype.itemsize)

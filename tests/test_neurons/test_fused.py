@@ -26,6 +26,8 @@ SHAPES = {
     'odd': lambda dtype: currents(4, 2, 6, 7, 5, dtype=dtype),
     'channels last': lambda dtype: channels_last(currents(4, 3, 6, 5, 7, dtype=dtype)),
     'one step': lambda dtype: currents(1, 2, 6, 4, 3, dtype=dtype),
+    'neighbours': lambda dtype: currents(4, 3, 2, 4, 3, dtype=dtype),
+    'neighbouring channels': lambda dtype: channels_last(currents(4, 2, 8, 5, 3, dtype=dtype)),
     'many steps': lambda dtype: currents(16, 1, 6, 3, 2, dtype=dtype),
     'one channel of a head': lambda dtype: currents(4, 2, 2, 3, 5, dtype=dtype),
     'channels outside': lambda dtype: currents(4, 6, 2, 4, 3, dtype=dtype).transpose(1, 2),
@@ -187,8 +189,9 @@ def test_not_a_number_is_pooled(backend):
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('name', FUSED)
-def test_half_precision_is_rounded_at_the_end_alone(name, dtype):
-    x = SHAPES['channels last'](dtype).requires_grad_()
+@pytest.mark.parametrize('shape', ['channels last', 'neighbours', 'neighbouring channels'])
+def test_half_precision_is_rounded_at_the_end_alone(backend, shape, name, dtype):
+    x = SHAPES[shape](dtype).requires_grad_()
     wide = x.detach().float().requires_grad_()
     neuron = MODELS.build(dict(type='PLIFNeuron', backend='cpu'))
     out, expected = FUSED[name](neuron, x), FUSED[name](neuron, wide)
@@ -196,6 +199,8 @@ def test_half_precision_is_rounded_at_the_end_alone(name, dtype):
     grad = currents(*out.shape, dtype=dtype, seed=9)
     grads = torch.autograd.grad(out, [x, neuron.w], grad)
     expected_grads = torch.autograd.grad(expected, [wide, neuron.w], grad.float())
+    if shape == 'neighbouring channels':
+        assert 4 in backend.launcher.together
     # Added by autograd, in half precision, where x has two uses; pooled ones on their way
     ulp = 2 * torch.finfo(dtype).eps
     torch.testing.assert_close(grads[0].float(), expected_grads[0], rtol=ulp, atol=4 * ulp)

@@ -1,6 +1,7 @@
 """CUDA kernels through CuPy, compiled at run time for the card: sm_70 (V100) and later."""
 
 import importlib.util
+import math
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -12,14 +13,14 @@ from torch import Tensor
 from ..dynamics import Dynamics, IntegerDynamics, IntegrateAndFireDynamics
 from ..surrogate import ATanSurrogate, RectangularSurrogate, SigmoidSurrogate, TriangularSurrogate
 from . import kernels
-from .kernels import Launcher, by_step, like_steps, same_steps
+from .kernels import Launcher, by_step, like_steps, same_steps, together
 from .registry import KernelBackend, register_backend
 
 # Their numbers in dynamics.cu
 _SURROGATES = [SigmoidSurrogate, ATanSurrogate, RectangularSurrogate, TriangularSurrogate]
 # A fused multiply-add rounds once where the reference rounds twice
 OPTIONS = ('-std=c++14', '-fmad=false')
-_NO_LEAK, _INPUT_DECAYS, _INPUT_STAYS, _LEARNT = range(4)
+_NO_LEAK, _INPUT_DECAYS, _INPUT_HALVES, _INPUT_STAYS, _LEARNT = range(5)
 
 
 @cache
@@ -36,9 +37,9 @@ def _cupy() -> ModuleType | None:
 
 
 @cache
-def _function(kernel: str, dtype: torch.dtype, steps: int, device: int) -> Callable:
+def _function(kernel: str, dtype: torch.dtype, steps: int, together: int, device: int) -> Callable:
     cupy = _cupy()
-    options = (*OPTIONS, *kernels.macros(dtype, steps))
+    options = (*OPTIONS, *kernels.macros(dtype, steps, together))
     with cupy.cuda.Device(device):
         return cupy.RawModule(code=kernels.source(kernel), options=options).get_function(kernel)
 
@@ -50,10 +51,10 @@ class CupyLauncher(Launcher):
     cache on the disk, and is not to be captured.
     """
 
-    def run(self, kernel: str, x: Tensor, threads: int, args: tuple) -> None:
+    def run(self, kernel: str, x: Tensor, together: int, threads: int, args: tuple) -> None:
         """See the base class."""
         device = x.get_device()
-        function = _function(kernel, x.dtype, x.size(0), device)
+        function = _function(kernel, x.dtype, x.size(0), together, device)
         cuda = _cupy().cuda
         stream = torch.cuda.current_stream(device)
         if hasattr(cuda.Stream, 'from_external') and hasattr(stream, '__cuda_stream__'):
@@ -97,13 +98,13 @@ class CupyBackend(KernelBackend):
         spikes = like_steps(x[0], x)
         if isinstance(dynamics, IntegerDynamics):
             window = like_steps(x[0], x, torch.bool) if save else None
-            given = (x, x.stride(0), spikes, window)
+            given = (x, x.stride(0), spikes, window, x[0].numel())
             described = (dynamics.levels, *_factors(dynamics), dynamics.half_up)
-            self._launch('integer_forward', x, *given, x[0].numel(), *described)
+            self._launch('integer_forward', x, together(x), *given, *described)
             return spikes, (window,) if save else ()
         described = neuron_arguments(dynamics, x, rate)
-        given = (x, x.stride(0), None, 0, spikes)
-        self._launch('fire_forward', x, *given, x[0].numel(), *described)
+        given = (x, x.stride(0), None, 0, spikes, x[0].numel())
+        self._launch('fire_forward', x, together(x), *given, *described)
         if not save:
             return spikes, ()
         return spikes, (x,) if rate is None else (x, rate)
@@ -115,21 +116,27 @@ class CupyBackend(KernelBackend):
         kept, *learnt = saved
         grad_spikes = same_steps(grad_spikes, kept)
         grad_x = like_steps(kept[0], kept, grad_spikes.dtype)
-        grads = (grad_spikes, grad_spikes.stride(0), grad_x)
         count = kept[0].numel()
+        grads = (grad_spikes, grad_spikes.stride(0), grad_x)
         if isinstance(dynamics, IntegerDynamics):
+            # The window is laid out by this function, a byte each
             described = (count, *_factors(dynamics))
-            self._launch('integer_backward', grad_x, kept, *grads, *described)
+            self._launch(
+                'integer_backward', grad_x, together(grad_spikes), kept, *grads, *described
+            )
             return grad_x, None
         rate = learnt[0] if learnt else None
         wide = kernels.wide_type(kept.dtype)
-        sums = kept.new_empty(self.launcher.threads(count), dtype=wide) if learnt else None
+        size = together(kept, grad_spikes)
+        threads = self.launcher.threads(count // size)
+        sums = kept.new_empty(threads, dtype=wide) if learnt else None
         described = neuron_arguments(dynamics, kept, rate)
-        self._launch('fire_backward', kept, kept, kept.stride(0), *grads, sums, count, *described)
+        given = (kept, kept.stride(0), *grads, sums, count)
+        self._launch('fire_backward', kept, size, *given, *described)
         return grad_x, sums.sum().to(rate.dtype) if learnt else None
 
-    def _launch(self, kernel: str, x: Tensor, *args: Tensor | float | None) -> None:
-        self.launcher.launch(kernel, x, x[0].numel(), *args)
+    def _launch(self, kernel: str, x: Tensor, size: int, *args: Tensor | float | None) -> None:
+        self.launcher.launch(kernel, x, x[0].numel() // size, *args, together=size)
 
 
 def neuron_arguments(
@@ -147,19 +154,26 @@ def neuron_arguments(
         rate = rate.detach().to(x.device, kernels.wide_type(x.dtype))
     elif dynamics.tau is None:
         leak = _NO_LEAK
+    elif not dynamics.decay_input:
+        leak = _INPUT_STAYS
     else:
-        leak = _INPUT_DECAYS if dynamics.decay_input else _INPUT_STAYS
+        is_power_of_two = math.frexp(dynamics.tau)[0] == 0.5
+        leak = _INPUT_HALVES if is_power_of_two else _INPUT_DECAYS
+    tau, surrogate = float(dynamics.tau or 1.0), dynamics.surrogate
+    is_atan = isinstance(surrogate, ATanSurrogate)
     return (
         leak,
-        float(dynamics.tau or 1.0),
+        tau,
+        1.0 / tau,
         rate,
         dynamics.v_threshold,
         dynamics.v_reset is not None,
         dynamics.v_rest,
         dynamics.strict,
         dynamics.detach_reset,
-        _SURROGATES.index(type(dynamics.surrogate)),
-        dynamics.surrogate.alpha,
+        _SURROGATES.index(type(surrogate)),
+        surrogate.alpha,
+        math.pi / 2 * surrogate.alpha if is_atan else 0.5 / surrogate.alpha,
     )
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ...saved import cast, moved, multiplied
-from ..backends.kernels import by_step, like_steps, same_steps, wide_type
+from ..backends.kernels import by_step, like_steps, same_steps, together, wide_type
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 
@@ -68,7 +68,8 @@ class _TokenAttention(torch.autograd.Function):
         out = like_steps(query[0], query)
         count, tokens, work = _tokens(query, num_heads)
         given = (query, query.stride(0), key, key.stride(0), out, count, *tokens)
-        call.launch('token_attention_forward', query, work, rate, *given)
+        size = _together(query, key, num_heads=num_heads)
+        call.launch('token_attention_forward', query, work, rate, *given, together=size)
         ctx.save_for_backward(*kept(query, key, rate))
         ctx.call, ctx.num_heads = call, num_heads
         return out
@@ -84,7 +85,8 @@ class _TokenAttention(torch.autograd.Function):
         sums = call.sums(query, work) if learnt else None
         given = (query, query.stride(0), key, key.stride(0), grad, grad.stride(0))
         given = (*given, grad_query, grad_key, sums, count, *tokens)
-        call.launch('token_attention_backward', query, work, rate, *given)
+        size = _together(query, key, grad, num_heads=ctx.num_heads)
+        call.launch('token_attention_backward', query, work, rate, *given, together=size)
         grad_rate = sums.sum().to(rate.dtype) if learnt else None
         return grad_query, grad_key, grad_rate, None, None
 
@@ -96,6 +98,13 @@ def _tokens_in_a_row(x: Tensor) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _together(*tensors: Tensor, num_heads: int) -> int:
+    """Lanes are neighbouring channels of a head: one, unless channels are last."""
+    query = tensors[0]
+    channels_last = query.size(2) > 1 and query.stride(2) == 1
+    return together(*tensors, among=query.size(2) // num_heads if channels_last else 1)
 
 
 def _tokens(x: Tensor, num_heads: int) -> tuple[int, tuple[int, ...], int]:

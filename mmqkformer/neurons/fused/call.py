@@ -26,7 +26,13 @@ class Call:
         self.dynamics = dynamics
 
     def launch(
-        self, kernel: str, x: Tensor, work: int, rate: Tensor | None, *args: Tensor | float | None
+        self,
+        kernel: str,
+        x: Tensor,
+        work: int,
+        rate: Tensor | None,
+        *args: Tensor | float | None,
+        together: int = 1,
     ) -> None:
         """Runs a kernel on ``args`` and the description.
 
@@ -36,9 +42,10 @@ class Call:
             work (int): Number of items that its threads share.
             rate (Tensor | None): The learnt 1 / tau, a 0-d tensor.
             *args (Tensor | float | None): Its arguments in front of the description.
+            together (int): Number of neighbours that a thread takes at once. Defaults to 1.
         """
-        described = neuron_arguments(self.dynamics, x, rate)
-        self.backend.launcher.launch(kernel, x, work, *args, *described)
+        given = (*args, *neuron_arguments(self.dynamics, x, rate))
+        self.backend.launcher.launch(kernel, x, work, *given, together=together)
 
     def threads(self, work: int) -> int:
         """Number of threads that share the work."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ...saved import normalised, note_spikes
-from ..backends.kernels import by_step, like_steps, same_steps, wide_type
+from ..backends.kernels import by_step, like_steps, same_steps, together, wide_type
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 
@@ -60,10 +60,10 @@ class _NormAndFire(torch.autograd.Function):
     ) -> Tensor:
         x = by_step(x)
         spikes = like_steps(x[0], x)
-        count = x[0].numel()
+        count, size = x[0].numel(), together(x, among=_alike(x))
         norm = (mean, invstd, weight, bias, x.size(2), _apart(x))
-        given = (x, x.stride(0), spikes, count)
-        call.launch('norm_fire_forward', x, count, rate, *given, *norm)
+        given = (x, x.stride(0), spikes, count, *norm)
+        call.launch('norm_fire_forward', x, count // size, rate, *given, together=size)
         ctx.save_for_backward(*kept(x, weight, bias, mean, invstd, rate))
         ctx.call, ctx.training = call, training
         return spikes
@@ -77,16 +77,19 @@ class _NormAndFire(torch.autograd.Function):
         count, channels = x[0].numel(), x.size(2)
         norm = (mean, invstd, weight, bias, channels, _apart(x))
         given = (x, x.stride(0), grad_spikes, grad_spikes.stride(0))
-        parts = max(1, call.threads(count) // channels)
+        size = together(x, grad_spikes, among=_alike(x))
+        # Of neighbouring channels, or of neighbours of one
+        groups = channels // size if _apart(x) == 1 else channels
+        parts = max(1, call.threads(count // size) // groups)
         sums = mean.new_empty(3, channels, parts)
-        work = channels * parts
-        call.launch('norm_fire_sums', x, work, rate, *given, *sums, count, parts, *norm)
+        summed = (*given, *sums, count, parts, *norm)
+        call.launch('norm_fire_sums', x, groups * parts, rate, *summed, together=size)
         grad_bias, grad_weight, grad_rates = sums.sum(-1)
         means = torch.stack([grad_bias, grad_weight])
         means = means / (x.numel() // channels) if ctx.training else torch.zeros_like(means)
         grad_x = like_steps(x[0], x)
-        given = (*given, grad_x, *means, count)
-        call.launch('norm_fire_backward', x, count, rate, *given, *norm)
+        given = (*given, grad_x, *means, count, *norm)
+        call.launch('norm_fire_backward', x, count // size, rate, *given, together=size)
         grad_rate = None if rate is None else grad_rates.sum().to(rate.dtype)
         return grad_x, grad_weight, grad_bias, grad_rate, None, None, None, None
 
@@ -94,3 +97,9 @@ class _NormAndFire(torch.autograd.Function):
 def _apart(x: Tensor) -> int:
     """How many elements the channels of ``[T, B, C, ...]`` lie apart."""
     return x.stride(2) if x.size(2) > 1 else x[0, 0].numel()
+
+
+def _alike(x: Tensor) -> int:
+    """Elements of ``[T, B, C, ...]`` between two channels, or the channels that are neighbours."""
+    apart = _apart(x)
+    return x.size(2) if apart == 1 else apart

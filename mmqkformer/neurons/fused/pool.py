@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ...saved import max_pooled, note_spikes
-from ..backends.kernels import by_step, like_steps, same_steps
+from ..backends.kernels import by_step, like_steps, same_steps, together
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 
@@ -62,8 +62,9 @@ class _PoolAndFire(torch.autograd.Function):
         step = pool(torch.empty_like(x[0], device='meta'))
         spikes = like_steps(step, x)
         window = _window(x, spikes, pool)
+        size = _together(x)
         given = (x, x.stride(0), spikes, step.numel(), *window)
-        call.launch('pool_fire_forward', x, step.numel(), rate, *given)
+        call.launch('pool_fire_forward', x, step.numel() // size, rate, *given, together=size)
         ctx.save_for_backward(*kept(x, rate))
         ctx.call, ctx.step, ctx.window = call, step, window
         return spikes
@@ -76,13 +77,24 @@ class _PoolAndFire(torch.autograd.Function):
         grad_pooled = like_steps(ctx.step, grad_spikes)
         grad_spikes = same_steps(grad_spikes, grad_pooled)
         where = like_steps(ctx.step, grad_spikes, torch.uint8)
-        sums = call.sums(x, count) if learnt else None
+        size = _together(x, grad_spikes)
+        sums = call.sums(x, count // size) if learnt else None
         given = (x, x.stride(0), grad_spikes, grad_spikes.stride(0), grad_pooled, where, sums)
-        call.launch('pool_fire_gradients', x, count, rate, *given, count, *ctx.window)
+        given = (*given, count, *ctx.window)
+        call.launch('pool_fire_gradients', x, count // size, rate, *given, together=size)
         grad_x = like_steps(x[0], x)
-        given = (grad_pooled, where, count, grad_x, x[0].numel(), *ctx.window)
-        call.backend.launcher.launch('pool_backward', x, x[0].numel(), *given)
+        inputs = x[0].numel()
+        given = (grad_pooled, where, count, grad_x, inputs, *ctx.window)
+        launch = call.backend.launcher.launch
+        launch('pool_backward', x, inputs // size, *given, together=size)
         return grad_x, sums.sum().to(rate.dtype) if learnt else None, None, None
+
+
+def _together(*tensors: Tensor) -> int:
+    """Lanes are neighbouring channels ``[T, B, C, H, W]``: one, unless channels are last."""
+    x = tensors[0]
+    channels_last = x.size(2) > 1 and x.stride(2) == 1
+    return together(*tensors, among=x.size(2) if channels_last else 1)
 
 
 def _window(x: Tensor, pooled: Tensor, pool: nn.MaxPool2d) -> tuple[int, ...]:

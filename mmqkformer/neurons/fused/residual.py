@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ...saved import added, sum_of
-from ..backends.kernels import by_step, like_steps, same_steps
+from ..backends.kernels import by_step, like_steps, same_steps, together
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 
@@ -33,9 +33,9 @@ class _FireAndAdd(torch.autograd.Function):
         x = by_step(x)
         residual = same_steps(residual, x)
         out = like_steps(x[0], x)
-        count = x[0].numel()
+        count, size = x[0].numel(), together(x, residual)
         given = (x, x.stride(0), residual, residual.stride(0), out, count)
-        call.launch('fire_forward', x, count, rate, *given)
+        call.launch('fire_forward', x, count // size, rate, *given, together=size)
         ctx.save_for_backward(*kept(x, rate))
         ctx.call = call
         return out

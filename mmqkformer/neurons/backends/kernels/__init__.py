@@ -16,6 +16,8 @@ _STORAGE = {
     torch.float64: 'double',
 }
 MAX_STEPS = 64
+# Bytes that a thread reads or writes at once
+_ACCESS = 8
 
 
 @cache
@@ -35,14 +37,33 @@ def source(kernel: str) -> str:
     raise ValueError(f'kernel={kernel!r}: expected one that a file of {_FOLDER} defines')
 
 
-def macros(dtype: torch.dtype, steps: int) -> tuple[str, str]:
+def macros(dtype: torch.dtype, steps: int, together: int) -> tuple[str, str, str]:
     """Options that a compiler needs beside the source.
 
     Args:
         dtype (torch.dtype): Type of currents and spikes.
         steps (int): Number T of time steps, from 1 to ``MAX_STEPS``.
+        together (int): Number of neighbours that a thread takes at once.
     """
-    return f'-DSTORAGE={_STORAGE[dtype]}', f'-DSTEPS={steps}'
+    return f'-DSTORAGE={_STORAGE[dtype]}', f'-DSTEPS={steps}', f'-DTOGETHER={together}'
+
+
+def together(*tensors: Tensor, among: int | None = None) -> int:
+    """How many neighbours a thread takes at once: those of 8 bytes, or one where they do not fit.
+
+    Narrow types reach a card's bandwidth in no other way.
+
+    Args:
+        *tensors (Tensor): What is read, ``[T, ...]``, of one type; a step is one block of memory.
+        among (int | None): Number of neighbours that are alike. Defaults to None, a whole step.
+    """
+    first = tensors[0]
+    neighbours = _ACCESS // first.element_size()
+    sizes = [x[0].numel() if among is None else among for x in tensors]
+    # Of one step the stride is nobody's
+    steps = [x.stride(0) if x.size(0) > 1 else 0 for x in tensors]
+    fit = all(size % neighbours == 0 for size in (*sizes, *steps))
+    return neighbours if fit and all(x.data_ptr() % _ACCESS == 0 for x in tensors) else 1
 
 
 def computes(x: Tensor) -> bool:
@@ -72,17 +93,20 @@ class Launcher(ABC):
         return self.block * min(-(-work // self.block), self.max_blocks)
 
     @abstractmethod
-    def run(self, kernel: str, x: Tensor, threads: int, args: tuple) -> None:
+    def run(self, kernel: str, x: Tensor, together: int, threads: int, args: tuple) -> None:
         """Runs so many threads of a kernel compiled for the type, steps and device of ``x``.
 
         Args:
             kernel (str): Its name.
             x (Tensor): Currents, ``[T, ...]``.
+            together (int): Number of neighbours that it takes at once.
             threads (int): A multiple of ``block``.
             args (tuple): Pointers and integers as int, and floats.
         """
 
-    def launch(self, kernel: str, x: Tensor, work: int, *args: Tensor | float | None) -> None:
+    def launch(
+        self, kernel: str, x: Tensor, work: int, *args: Tensor | float | None, together: int = 1
+    ) -> None:
         """Runs a kernel over ``work`` items; of none, there is nothing to run.
 
         Args:
@@ -90,9 +114,10 @@ class Launcher(ABC):
             x (Tensor): Currents, ``[T, ...]``, whose type, steps and device it is compiled for.
             work (int): Number of items that its threads share.
             *args (Tensor | float | None): Its arguments; a tensor is passed by its address.
+            together (int): Number of neighbours that it takes at once. Defaults to 1.
         """
         if work:
-            self.run(kernel, x, self.threads(work), tuple(map(_argument, args)))
+            self.run(kernel, x, together, self.threads(work), tuple(map(_argument, args)))
 
 
 def _argument(value: Tensor | float | None) -> float:

@@ -1,7 +1,8 @@
 // Q-K token attention: the spikes of Q are added over the channels of a head, a neuron fires on
 // the sum, and its spike lets a token of K through. A thread has one token of one head.
 //
-// Element (b, c, n) of a step lies at b stride_b + c stride_c + n stride_n.
+// Element (b, c, n) of a step lies at b stride_b + c stride_c + n stride_n. Lanes are neighbouring
+// channels: where there are several, channels are last.
 
 #define TOKENS \
     Index batch, Index heads, Index width, Index tokens, Index stride_b, Index stride_c, \
@@ -15,7 +16,10 @@ DEVICE void add_channels(
 ) {
     FOR_STEPS(t) {
         sum[t] = 0;
-        for (Index c = 0; c < width; ++c) sum[t] += widen(query[t * step + first + c * stride_c]);
+        for (Index c = 0; c < width; c += TOGETHER) {
+            const Pack<Storage> pack = read(query + t * step + first + c * stride_c);
+            FOR_LANES(l) sum[t] += widen(pack.at[l]);
+        }
     }
 }
 
@@ -30,10 +34,12 @@ KERNEL token_attention_forward(
         add_channels(query, query_step, first, width, stride_c, sum);
         integrate(neuron, sum, h);
         FOR_STEPS(t) {
-            Wide mask = fires(neuron, h[t]);
-            for (Index c = 0; c < width; ++c) {
-                Index i = first + c * stride_c;
-                store(out + t * count + i, widen(key[t * key_step + i]) * mask);
+            const Wide mask = fires(neuron, h[t]);
+            for (Index c = 0; c < width; c += TOGETHER) {
+                const Index i = first + c * stride_c;
+                Pack<Storage> pack = read(key + t * key_step + i);
+                FOR_LANES(l) store(&pack.at[l], widen(pack.at[l]) * mask);
+                write(out + t * count + i, pack);
             }
         }
     }
@@ -52,19 +58,27 @@ KERNEL token_attention_backward(
         add_channels(query, query_step, first, width, stride_c, sum);
         integrate(neuron, sum, h);
         FOR_STEPS(t) {
-            Wide mask = fires(neuron, h[t]);
+            const Wide mask = fires(neuron, h[t]);
             grad[t] = 0;
-            for (Index c = 0; c < width; ++c) {
-                Index i = first + c * stride_c;
-                Wide grad_product = widen(grad_out[t * grad_step + i]);
-                grad[t] += grad_product * widen(key[t * key_step + i]);
-                store(grad_key + t * count + i, grad_product * mask);
+            for (Index c = 0; c < width; c += TOGETHER) {
+                const Index i = first + c * stride_c;
+                const Pack<Storage> keys = read(key + t * key_step + i);
+                Pack<Storage> grads = read(grad_out + t * grad_step + i);
+                FOR_LANES(l) {
+                    const Wide grad_product = widen(grads.at[l]);
+                    grad[t] += grad_product * widen(keys.at[l]);
+                    store(&grads.at[l], grad_product * mask);
+                }
+                write(grad_key + t * count + i, grads);
             }
         }
         grad_rate += differentiate(neuron, sum, h, grad);
-        FOR_STEPS(t)
-            for (Index c = 0; c < width; ++c)
-                store(grad_query + t * count + first + c * stride_c, grad[t]);
+        FOR_STEPS(t) {
+            Pack<Storage> pack;
+            FOR_LANES(l) store(&pack.at[l], grad[t]);
+            for (Index c = 0; c < width; c += TOGETHER)
+                write(grad_query + t * count + first + c * stride_c, pack);
+        }
     }
     if (neuron.leak == LEARNT) grad_rates[first_thread()] = grad_rate;
 }

@@ -1,7 +1,9 @@
 // Integrate-and-fire over STEPS steps of one neuron: the arithmetic of dynamics.py and
 // surrogate.py, operation by operation and in their order.
 
-enum Leak { NO_LEAK, INPUT_DECAYS, INPUT_STAYS, LEARNT };
+// By a power of two, INPUT_DECAYS multiplies with the reciprocal, which is as exact and faster:
+// INPUT_HALVES
+enum Leak { NO_LEAK, INPUT_DECAYS, INPUT_HALVES, INPUT_STAYS, LEARNT };
 enum Surrogate { SIGMOID, ATAN, RECTANGULAR, TRIANGULAR };
 
 struct Neuron {
@@ -9,20 +11,23 @@ struct Neuron {
     Wide tau, rate, threshold, reset, rest;
     bool hard, strict, detach;
     Surrogate surrogate;
-    double alpha;
+    Wide alpha, scale;
 };
 
-// reset is 0 where the reset is not hard; rate points to the learnt 1 / tau
+// reset is 0 where the reset is not hard; rate points to the learnt 1 / tau, which is otherwise
+// inverse; scale is what the surrogate multiplies u with, or compares it with
 #define NEURON \
-    Index leak, double tau, const Wide *rate, double threshold, Index hard, double reset, \
-    Index strict, Index detach, Index surrogate, double alpha
+    Index leak, double tau, double inverse, const Wide *rate, double threshold, Index hard, \
+    double reset, Index strict, Index detach, Index surrogate, double alpha, double scale
 #define DESCRIBE_NEURON \
-    { (Leak)leak, (Wide)tau, leak == LEARNT ? *rate : (Wide)(1.0 / tau), (Wide)threshold, \
-      (Wide)reset, (Wide)reset, hard != 0, strict != 0, detach != 0, (Surrogate)surrogate, alpha }
+    { (Leak)leak, (Wide)tau, leak == LEARNT ? *rate : (Wide)inverse, (Wide)threshold, \
+      (Wide)reset, (Wide)reset, hard != 0, strict != 0, detach != 0, (Surrogate)surrogate, \
+      (Wide)alpha, (Wide)scale }
 
 DEVICE Wide charge(const Neuron &n, Wide x, Wide v) {
     switch (n.leak) {
-        case LEARNT: return v + (x - (v - n.rest)) * n.rate;
+        case LEARNT:
+        case INPUT_HALVES: return v + (x - (v - n.rest)) * n.rate;
         case INPUT_DECAYS: return v + (x - (v - n.rest)) / n.tau;
         case INPUT_STAYS: return v - (v - n.rest) / n.tau + x;
         default: return v + x;
@@ -40,18 +45,17 @@ DEVICE Wide after_spike(const Neuron &n, Wide h, Wide spike) {
 
 // dS/du at u = H - V_th
 DEVICE Wide slope_at(const Neuron &n, Wide u) {
-    const double half_pi = 1.5707963267948966;
-    const Wide one = 1, alpha = (Wide)n.alpha;
+    const Wide one = 1, alpha = n.alpha;
     Wide s;
     switch (n.surrogate) {
         case SIGMOID:
             s = one / (one + exp(-(alpha * u)));
             return alpha * s * (one - s);
         case ATAN:
-            s = (Wide)(half_pi * n.alpha) * u;
-            return one / (one + s * s) * (Wide)(n.alpha / 2.0);
+            s = n.scale * u;
+            return one / (one + s * s) * (alpha / Wide(2));
         case RECTANGULAR:
-            return fabs(u) < (Wide)(0.5 / n.alpha) ? alpha : Wide(0);
+            return fabs(u) < n.scale ? alpha : Wide(0);
         default:
             s = one - alpha * fabs(u);
             return alpha * (s < 0 ? Wide(0) : s);

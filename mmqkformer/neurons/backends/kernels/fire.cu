@@ -7,15 +7,22 @@ KERNEL fire_forward(
     Index count, NEURON
 ) {
     const Neuron neuron = DESCRIBE_NEURON;
-    FOR_EACH(i, count) {
-        Wide current[STEPS], h[STEPS];
-        FOR_STEPS(t) current[t] = widen(x[t * x_step + i]);
-        integrate(neuron, current, h);
-        FOR_STEPS(t) {
-            Wide spike = fires(neuron, h[t]);
-            if (residual) spike += widen(residual[t * residual_step + i]);
-            store(spikes + t * count + i, spike);
+    FOR_EACH(k, count / TOGETHER) {
+        const Index i = k * TOGETHER;
+        Pack<Storage> packs[STEPS], added[STEPS];
+        FOR_STEPS(t) packs[t] = read(x + t * x_step + i);
+        if (residual) FOR_STEPS(t) added[t] = read(residual + t * residual_step + i);
+        FOR_LANES(l) {
+            Wide current[STEPS], h[STEPS];
+            FOR_STEPS(t) current[t] = widen(packs[t].at[l]);
+            integrate(neuron, current, h);
+            FOR_STEPS(t) {
+                Wide spike = fires(neuron, h[t]);
+                if (residual) spike += widen(added[t].at[l]);
+                store(&packs[t].at[l], spike);
+            }
         }
+        FOR_STEPS(t) write(spikes + t * count + i, packs[t]);
     }
 }
 
@@ -27,15 +34,24 @@ KERNEL fire_backward(
 ) {
     const Neuron neuron = DESCRIBE_NEURON;
     Wide grad_rate = 0;
-    FOR_EACH(i, count) {
-        Wide current[STEPS], h[STEPS], grad[STEPS];
+    FOR_EACH(k, count / TOGETHER) {
+        const Index i = k * TOGETHER;
+        Pack<Storage> packs[STEPS], grads[STEPS];
         FOR_STEPS(t) {
-            current[t] = widen(x[t * x_step + i]);
-            grad[t] = widen(grad_spikes[t * grad_step + i]);
+            packs[t] = read(x + t * x_step + i);
+            grads[t] = read(grad_spikes + t * grad_step + i);
         }
-        integrate(neuron, current, h);
-        grad_rate += differentiate(neuron, current, h, grad);
-        FOR_STEPS(t) store(grad_x + t * count + i, grad[t]);
+        FOR_LANES(l) {
+            Wide current[STEPS], h[STEPS], grad[STEPS];
+            FOR_STEPS(t) {
+                current[t] = widen(packs[t].at[l]);
+                grad[t] = widen(grads[t].at[l]);
+            }
+            integrate(neuron, current, h);
+            grad_rate += differentiate(neuron, current, h, grad);
+            FOR_STEPS(t) store(&grads[t].at[l], grad[t]);
+        }
+        FOR_STEPS(t) write(grad_x + t * count + i, grads[t]);
     }
     if (neuron.leak == LEARNT) grad_rates[first_thread()] = grad_rate;
 }
@@ -46,17 +62,24 @@ KERNEL integer_forward(
     Index levels, double decay, double scale, double divisor, Index half_up
 ) {
     const Wide highest = (Wide)levels;
-    FOR_EACH(i, count) {
-        Wide left = 0;
-        FOR_STEPS(t) {
-            Wide h = (Wide)decay * left + (Wide)scale * widen(x[t * x_step + i]);
-            Wide clipped = h < 0 ? Wide(0) : h > highest ? highest : h;
-            Wide fired = half_up ? floor(clipped + Wide(0.5)) : rint(clipped);
-            store(spikes + t * count + i, fired / (Wide)divisor);
-            if (window)
-                window[t * count + i] = half_up ? h > 0 && h < highest : h >= 0 && h <= highest;
-            left = h - fired;
+    FOR_EACH(k, count / TOGETHER) {
+        const Index i = k * TOGETHER;
+        Pack<Storage> packs[STEPS];
+        Pack<bool> windows[STEPS];
+        FOR_STEPS(t) packs[t] = read(x + t * x_step + i);
+        FOR_LANES(l) {
+            Wide left = 0;
+            FOR_STEPS(t) {
+                Wide h = (Wide)decay * left + (Wide)scale * widen(packs[t].at[l]);
+                Wide clipped = h < 0 ? Wide(0) : h > highest ? highest : h;
+                Wide fired = half_up ? floor(clipped + Wide(0.5)) : rint(clipped);
+                store(&packs[t].at[l], fired / (Wide)divisor);
+                windows[t].at[l] = half_up ? h > 0 && h < highest : h >= 0 && h <= highest;
+                left = h - fired;
+            }
         }
+        FOR_STEPS(t) write(spikes + t * count + i, packs[t]);
+        if (window) FOR_STEPS(t) write(window + t * count + i, windows[t]);
     }
 }
 
@@ -64,13 +87,23 @@ KERNEL integer_backward(
     const bool *window, const Storage *grad_spikes, Index grad_step, Storage *grad_x, Index count,
     double decay, double scale, double divisor
 ) {
-    FOR_EACH(i, count) {
-        Wide grad_left = 0;
-        FOR_STEPS_BACKWARD(t) {
-            Wide grad = widen(grad_spikes[t * grad_step + i]);
-            Wide grad_h = grad * Wide(window[t * count + i]) / (Wide)divisor + grad_left;
-            store(grad_x + t * count + i, (Wide)scale * grad_h);
-            grad_left = (Wide)decay * grad_h;
+    FOR_EACH(k, count / TOGETHER) {
+        const Index i = k * TOGETHER;
+        Pack<bool> windows[STEPS];
+        Pack<Storage> grads[STEPS];
+        FOR_STEPS(t) {
+            windows[t] = read(window + t * count + i);
+            grads[t] = read(grad_spikes + t * grad_step + i);
         }
+        FOR_LANES(l) {
+            Wide grad_left = 0;
+            FOR_STEPS_BACKWARD(t) {
+                Wide grad = widen(grads[t].at[l]);
+                Wide grad_h = grad * Wide(windows[t].at[l]) / (Wide)divisor + grad_left;
+                store(&grads[t].at[l], (Wide)scale * grad_h);
+                grad_left = (Wide)decay * grad_h;
+            }
+        }
+        FOR_STEPS(t) write(grad_x + t * count + i, grads[t]);
     }
 }

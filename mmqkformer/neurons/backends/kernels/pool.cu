@@ -1,5 +1,6 @@
 // Max pooling and the neuron in one pass. A step is a block [B, C, H, W] in any order of memory;
-// what is pooled is [B, C, out_height, out_width], of strides out_b, out_c, out_h and out_w.
+// what is pooled is [B, C, out_height, out_width], of strides out_b, out_c, out_h and out_w. Lanes
+// are neighbouring channels: where there are several, channels are last.
 
 typedef unsigned char Place;  // in a window, row by row
 
@@ -14,37 +15,44 @@ typedef unsigned char Place;  // in a window, row by row
 // Highest values of the window of output i at every step, and where they are; of equal ones the
 // first. Not a number is higher than every number.
 DEVICE void pool(
-    const Storage *x, Index x_step, Index i, POOL, Wide *highest, Place *places
+    const Storage *x, Index x_step, Index i, POOL, Pack<Storage> *highest, Pack<Place> *places
 ) {
     const Index plane = i / out_b % batch * in_b + i / out_c % channels * in_c;
     const Index top = i / out_h % out_height * stride - padding;
     const Index left = i / out_w % out_width * stride - padding;
-    FOR_STEPS(t) {
-        bool found = false;
-        highest[t] = 0;
-        for (Index row = 0; row < kernel; ++row)
-            for (Index column = 0; column < kernel; ++column) {
-                Index r = top + row, c = left + column;
-                if (r < 0 || r >= height || c < 0 || c >= width) continue;
-                Wide value = widen(x[t * x_step + plane + r * in_h + c * in_w]);
-                if (found && !(value > highest[t] || value != value)) continue;
-                found = true;
-                highest[t] = value;
-                places[t] = (Place)(row * kernel + column);
+    bool found = false;
+    for (Index row = 0; row < kernel; ++row)
+        for (Index column = 0; column < kernel; ++column) {
+            const Index r = top + row, c = left + column;
+            if (r < 0 || r >= height || c < 0 || c >= width) continue;
+            Pack<Storage> values[STEPS];
+            FOR_STEPS(t) values[t] = read(x + t * x_step + plane + r * in_h + c * in_w);
+            FOR_STEPS(t) FOR_LANES(l) {
+                const Wide value = widen(values[t].at[l]);
+                if (found && !(value > widen(highest[t].at[l]) || value != value)) continue;
+                highest[t].at[l] = values[t].at[l];
+                places[t].at[l] = (Place)(row * kernel + column);
             }
-    }
+            found = true;
+        }
 }
 
 KERNEL pool_fire_forward(
     const Storage *x, Index x_step, Storage *spikes, Index count, POOL, NEURON
 ) {
     const Neuron neuron = DESCRIBE_NEURON;
-    FOR_EACH(i, count) {
-        Wide current[STEPS], h[STEPS];
-        Place places[STEPS];
-        pool(x, x_step, i, POOL_ARGUMENTS, current, places);
-        integrate(neuron, current, h);
-        FOR_STEPS(t) store(spikes + t * count + i, fires(neuron, h[t]));
+    FOR_EACH(k, count / TOGETHER) {
+        const Index i = k * TOGETHER;
+        Pack<Storage> packs[STEPS];
+        Pack<Place> places[STEPS];
+        pool(x, x_step, i, POOL_ARGUMENTS, packs, places);
+        FOR_LANES(l) {
+            Wide current[STEPS], h[STEPS];
+            FOR_STEPS(t) current[t] = widen(packs[t].at[l]);
+            integrate(neuron, current, h);
+            FOR_STEPS(t) store(&packs[t].at[l], fires(neuron, h[t]));
+        }
+        FOR_STEPS(t) write(spikes + t * count + i, packs[t]);
     }
 }
 
@@ -55,16 +63,25 @@ KERNEL pool_fire_gradients(
 ) {
     const Neuron neuron = DESCRIBE_NEURON;
     Wide grad_rate = 0;
-    FOR_EACH(i, count) {
-        Wide current[STEPS], h[STEPS], grad[STEPS];
-        Place places[STEPS];
-        pool(x, x_step, i, POOL_ARGUMENTS, current, places);
-        integrate(neuron, current, h);
-        FOR_STEPS(t) grad[t] = widen(grad_spikes[t * grad_step + i]);
-        grad_rate += differentiate(neuron, current, h, grad);
+    FOR_EACH(k, count / TOGETHER) {
+        const Index i = k * TOGETHER;
+        Pack<Storage> packs[STEPS], grads[STEPS];
+        Pack<Place> places[STEPS];
+        FOR_STEPS(t) grads[t] = read(grad_spikes + t * grad_step + i);
+        pool(x, x_step, i, POOL_ARGUMENTS, packs, places);
+        FOR_LANES(l) {
+            Wide current[STEPS], h[STEPS], grad[STEPS];
+            FOR_STEPS(t) {
+                current[t] = widen(packs[t].at[l]);
+                grad[t] = widen(grads[t].at[l]);
+            }
+            integrate(neuron, current, h);
+            grad_rate += differentiate(neuron, current, h, grad);
+            FOR_STEPS(t) store(&grads[t].at[l], grad[t]);
+        }
         FOR_STEPS(t) {
-            store(grad_pooled + t * count + i, grad[t]);
-            where[t * count + i] = places[t];
+            write(grad_pooled + t * count + i, grads[t]);
+            write(where + t * count + i, places[t]);
         }
     }
     if (neuron.leak == LEARNT) grad_rates[first_thread()] = grad_rate;
@@ -75,20 +92,28 @@ KERNEL pool_backward(
     const Storage *grad_pooled, const Place *where, Index pooled_step, Storage *grad_x,
     Index count, POOL
 ) {
-    FOR_EACH(j, count) {
+    FOR_EACH(k, count / TOGETHER) {
+        const Index j = k * TOGETHER;
         const Index plane = j / in_b % batch * out_b + j / in_c % channels * out_c;
         const Index r = j / in_h % height + padding, c = j / in_w % width + padding;
-        FOR_STEPS(t) {
-            Wide sum = 0;
-            for (Index row = r < kernel ? 0 : (r - kernel) / stride + 1; row <= r / stride; ++row)
-                for (Index column = c < kernel ? 0 : (c - kernel) / stride + 1;
-                     column <= c / stride; ++column) {
-                    if (row >= out_height || column >= out_width) continue;
-                    Index i = t * pooled_step + plane + row * out_h + column * out_w;
-                    Index place = (r - row * stride) * kernel + c - column * stride;
-                    if (where[i] == place) sum += widen(grad_pooled[i]);
+        Wide sums[STEPS][TOGETHER];
+        FOR_STEPS(t) FOR_LANES(l) sums[t][l] = 0;
+        for (Index row = r < kernel ? 0 : (r - kernel) / stride + 1; row <= r / stride; ++row)
+            for (Index column = c < kernel ? 0 : (c - kernel) / stride + 1; column <= c / stride;
+                 ++column) {
+                if (row >= out_height || column >= out_width) continue;
+                const Index i = plane + row * out_h + column * out_w;
+                const Index place = (r - row * stride) * kernel + c - column * stride;
+                FOR_STEPS(t) {
+                    const Pack<Place> places = read(where + t * pooled_step + i);
+                    const Pack<Storage> grads = read(grad_pooled + t * pooled_step + i);
+                    FOR_LANES(l) if (places.at[l] == place) sums[t][l] += widen(grads.at[l]);
                 }
-            store(grad_x + t * count + j, sum);
+            }
+        FOR_STEPS(t) {
+            Pack<Storage> grads;
+            FOR_LANES(l) store(&grads.at[l], sums[t][l]);
+            write(grad_x + t * count + j, grads);
         }
     }
 }
