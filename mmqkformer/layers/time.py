@@ -25,10 +25,26 @@ def each_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 def in_format_of(x: Tensor, y: Tensor) -> Tensor:
     """``y`` ``[T, B, C, H, W]``, its steps in channels-last memory if those of ``x`` are."""
-    if not merge_time(x).is_contiguous(memory_format=torch.channels_last):
-        return y
-    given, y = y, merge_time(y).contiguous(memory_format=torch.channels_last)
-    return moved(given, split_time(y, x.size(0)))
+    return moved(y, _channels_last(y)) if _is_channels_last(x) else y
+
+
+def with_gradient_in_format(x: Tensor) -> Tensor:
+    """``x`` ``[T, B, C, H, W]``, whose gradient comes in channels-last memory if ``x`` is.
+
+    A mean over tokens gives its gradient channels first, and sums of two layouts keep the first:
+    every layer back to the input would copy it.
+    """
+    if x.requires_grad and not torch.compiler.is_compiling() and _is_channels_last(x):
+        x.register_hook(_channels_last)
+    return x
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return merge_time(x).is_contiguous(memory_format=torch.channels_last)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return split_time(merge_time(x).contiguous(memory_format=torch.channels_last), x.size(0))
 
 
 def wide_dtype(x: Tensor) -> torch.dtype:

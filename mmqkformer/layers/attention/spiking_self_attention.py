@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...checks import check_bool, check_int, check_number, check_str
-from ...saved import cast, derived
+from ...saved import carried, cast, derived
 from ..conv import MAX_HIDDEN, SpikingConv
 from ..time import in_format_of, wide_dtype
 from .parts import AttentionMap, check_heads, own_neuron
@@ -91,7 +91,10 @@ class SpikingSelfAttention(BaseModule):
 
     def _tokens(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W] -> [T, B, h, d, N]`` in the type of exact counts."""
-        return cast(x.flatten(3).unflatten(2, (self.num_heads, -1)), wide_dtype(x))
+        heads = x.flatten(3).unflatten(2, (self.num_heads, -1))
+        # Cast in the order that the products need, so that nothing is copied once more
+        order = torch.contiguous_format
+        return carried(heads, heads.to(wide_dtype(x), memory_format=order))
 
     def contract(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """``Q K^T V`` ``[..., e, N]`` of ``[..., d, N]`` and (V) ``[..., e, N]``, as configured."""

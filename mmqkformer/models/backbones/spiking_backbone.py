@@ -12,6 +12,7 @@ from ...checks import check_bool, check_int, check_keys, check_list, check_numbe
 from ...layers import SpikingBlock, checkpointed, mean_over_time
 from ...layers.conv import MAX_CHANNELS, check_defaults
 from ...layers.residual import check_residual
+from ...layers.time import with_gradient_in_format
 from ...neurons import SpikingNeuron
 from ...saved import MEMORY, saving
 from ..archs import expand_arch
@@ -225,7 +226,7 @@ class SpikingBackbone(GuardedWeights, QuantisedPart, StageTraining):
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in self.out_indices:
-                outputs[i] = self._output(x, str(i))
+                outputs[i] = self._output(with_gradient_in_format(x), str(i))
         return tuple(outputs[i] for i in self.out_indices)
 
     def _output(self, x: Tensor, stage: str) -> Tensor:

@@ -11,6 +11,9 @@ from ..backends.kernels import by_step, like_steps, same_steps, together, wide_t
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 
+# Neurons, or packs of neighbours, that a thread adds up: fewer would write more than they read
+_A_PART = 16
+
 
 def norm_and_fire(norm: nn.Module, neuron: SpikingNeuron, x: Tensor) -> Tensor:
     """``neuron(norm(x))``, with PyTorch's BatchNorm over the T*B steps of all images.
@@ -80,7 +83,7 @@ class _NormAndFire(torch.autograd.Function):
         size = together(x, grad_spikes, among=_alike(x))
         # Of neighbouring channels, or of neighbours of one
         groups = channels // size if _apart(x) == 1 else channels
-        parts = max(1, call.threads(count // size) // groups)
+        parts = max(1, call.threads(count // size // _A_PART) // groups)
         sums = mean.new_empty(3, channels, parts)
         summed = (*given, *sums, count, parts, *norm)
         call.launch('norm_fire_sums', x, groups * parts, rate, *summed, together=size)
