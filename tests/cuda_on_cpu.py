@@ -10,8 +10,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from mmqkformer.neurons.backends import kernels
-from mmqkformer.neurons.backends.cupy import OPTIONS, CupyBackend
+from mmqkformer import kernels
+from mmqkformer.kernels import OPTIONS
+from mmqkformer.neurons.backends.cupy import CupyBackend
 
 COMPILER = next((name for name in ('g++', 'c++', 'clang++') if shutil.which(name)), None)
 KERNELS = [
@@ -28,7 +29,9 @@ def library(source, macros):
     """A source for a type and number of steps; no multiplication is fused with an addition."""
     file = Path(FOLDER.name) / f'{len(os.listdir(FOLDER.name))}.cpp'
     file.write_text(source)
-    options = ('-std=c++14', '-O1', '-ffp-contract=off', '-Wall', '-Wextra', '-Werror', *macros)
+    # Where a way is fixed, the parameter that tells it is not read
+    warnings = ('-Wall', '-Wextra', '-Wno-unused-parameter', '-Werror')
+    options = ('-std=c++14', '-O1', '-ffp-contract=off', *warnings, *macros)
     command = (COMPILER, *options, '-shared', '-fPIC', '-o', file.with_suffix('.so'), file)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -54,11 +57,18 @@ class CpuLauncher(kernels.Launcher):
 
     def __init__(self):
         self.launched, self.together = [], set()
+        self.fixed = False
 
-    def run(self, kernel, x, together, threads, args):
+    def reaches(self, x):
+        return x.device.type == 'cpu'
+
+    def run(self, kernel, x, options, threads, args):
         self.launched.append(kernel)
-        self.together.add(together)
-        run(kernel, kernels.macros(x.dtype, x.size(0), together), threads, args)
+        self.together.add(int(re.search(r'-DTOGETHER=(\d+)', ' '.join(options))[1]))
+        if not self.fixed:
+            # One library for every neuron
+            options = tuple(option for option in options if '-DNEURON_' not in option)
+        run(kernel, options, threads, args)
 
 
 class CpuBackend(CupyBackend):
@@ -66,9 +76,6 @@ class CpuBackend(CupyBackend):
 
     def __init__(self):
         self.launcher = CpuLauncher()
-
-    def runs_on(self, x):
-        return x.device.type == 'cpu'
 
 
 def nvrtc():

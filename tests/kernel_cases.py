@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmqkformer.neurons.backends.kernels import wide_type
+from mmqkformer.kernels import wide_type
 from mmqkformer.neurons.fused import (
     fire_and_add,
     norm_and_fire,

@@ -64,7 +64,7 @@ def test_wheel_carries_everything(wheel):
     assert {f'mmqkformer/.mim/{name}' for name in expected} <= names
     parts = {name for name in below('mmqkformer') if name.endswith(('.py', '.cu'))}
     parts = {name for name in parts if '.mim' not in name}
-    assert 'mmqkformer/neurons/backends/kernels/fire.cu' in parts
+    assert 'mmqkformer/kernels/fire.cu' in parts
     assert parts <= names
     assert not {name for name in names if name.startswith(('tests', 'configs', 'tools'))}
 

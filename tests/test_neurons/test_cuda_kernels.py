@@ -23,10 +23,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from networks import awaken
 
+from mmqkformer import kernels
+from mmqkformer.kernels import OPTIONS
+from mmqkformer.kernels import launch as kernel_launch
 from mmqkformer.neurons import LIFNeuron, PLIFNeuron
-from mmqkformer.neurons.backends import cupy as cupy_backend
-from mmqkformer.neurons.backends import kernels
-from mmqkformer.neurons.backends.cupy import OPTIONS
 from mmqkformer.neurons.backends.registry import _BACKENDS
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,12 @@ def test_integrate_and_fire_equals_the_reference(backend, steps, dtype):
         assert 0.05 < spikes.double().mean() < 0.95
     assert set(backend.launcher.launched) == {'fire_forward', 'fire_backward'}
     assert backend.launcher.together == {1}
+
+
+@pytest.mark.parametrize('cfg', list(integrate_and_fire())[::37], ids=str)
+def test_code_for_one_neuron_alone_equals_the_reference(backend, cfg):
+    backend.launcher.fixed = True
+    check(cfg, currents(4, 3, 17))
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
@@ -219,10 +225,11 @@ def test_cupy_is_given_grid_arguments_device_and_stream(backend, monkeypatch):
         Stream=object,
     )
     cupy = SimpleNamespace(RawModule=RawModule, cuda=cuda)
-    monkeypatch.setattr(cupy_backend, '_cupy', lambda: cupy)
+    monkeypatch.setattr(kernel_launch, 'cupy_module', lambda: cupy)
+    monkeypatch.setattr(kernel_launch.CupyLauncher, 'reaches', lambda self, x: True)
     stream = SimpleNamespace(cuda_stream=7)
     monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: stream)
-    backend.launcher = cupy_backend.CupyLauncher()
+    backend.launcher = kernel_launch.CupyLauncher()
     check(dict(type='PLIFNeuron'), currents(4, 3, 100))
     device, current = ('device', -1), ('stream', 7, -1)
     launch = [device, current, ('left', *current), ('left', *device)]

@@ -8,7 +8,7 @@ from kernel_cases import FUSED, LEAKS, TOLERANCE, channels_last, currents, train
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmqkformer.neurons.backends.kernels import same_steps
+from mmqkformer.kernels import same_steps
 from mmqkformer.neurons.fused import (
     fire_and_add,
     norm_and_fire,

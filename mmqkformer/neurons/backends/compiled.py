@@ -7,8 +7,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from ...kernels import by_step, same_steps, wide_type
 from ..dynamics import Dynamics, Steps
-from .kernels import by_step, same_steps, wide_type
 from .registry import KernelBackend, register_backend
 
 # By device: elements of a call from which a compiled kernel is faster, and elements that a process

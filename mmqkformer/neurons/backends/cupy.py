@@ -1,68 +1,29 @@
 """CUDA kernels through CuPy, compiled at run time for the card: sm_70 (V100) and later."""
 
-import importlib.util
 import math
-import warnings
-from collections.abc import Callable
-from functools import cache
-from types import ModuleType
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ...kernels import (
+    MAX_STEPS,
+    CupyLauncher,
+    Launcher,
+    by_step,
+    computes,
+    like_steps,
+    same_steps,
+    together,
+    wide_type,
+)
 from ..dynamics import Dynamics, IntegerDynamics, IntegrateAndFireDynamics
 from ..surrogate import ATanSurrogate, RectangularSurrogate, SigmoidSurrogate, TriangularSurrogate
-from . import kernels
-from .kernels import Launcher, by_step, like_steps, same_steps, together
 from .registry import KernelBackend, register_backend
 
 # Their numbers in dynamics.cu
 _SURROGATES = [SigmoidSurrogate, ATanSurrogate, RectangularSurrogate, TriangularSurrogate]
-# A fused multiply-add rounds once where the reference rounds twice
-OPTIONS = ('-std=c++14', '-fmad=false')
 _NO_LEAK, _INPUT_DECAYS, _INPUT_HALVES, _INPUT_STAYS, _LEARNT = range(5)
-
-
-@cache
-def _cupy() -> ModuleType | None:
-    """CuPy, which is imported where a tensor is first on a GPU; None where it is not to be had."""
-    if importlib.util.find_spec('cupy') is None:
-        return None
-    try:
-        import cupy
-    except ImportError as error:
-        warnings.warn(f'the neurons do without CuPy, which is broken: {error}', stacklevel=2)
-        return None
-    return cupy
-
-
-@cache
-def _function(kernel: str, dtype: torch.dtype, steps: int, together: int, device: int) -> Callable:
-    cupy = _cupy()
-    options = (*OPTIONS, *kernels.macros(dtype, steps, together))
-    with cupy.cuda.Device(device):
-        return cupy.RawModule(code=kernels.source(kernel), options=options).get_function(kernel)
-
-
-class CupyLauncher(Launcher):
-    """Launches on PyTorch's current stream and memory; after the first call, graphs capture it.
-
-    The first call for a kernel, type and number of steps compiles it, or takes it from CuPy's
-    cache on the disk, and is not to be captured.
-    """
-
-    def run(self, kernel: str, x: Tensor, together: int, threads: int, args: tuple) -> None:
-        """See the base class."""
-        device = x.get_device()
-        function = _function(kernel, x.dtype, x.size(0), together, device)
-        cuda = _cupy().cuda
-        stream = torch.cuda.current_stream(device)
-        if hasattr(cuda.Stream, 'from_external') and hasattr(stream, '__cuda_stream__'):
-            current = cuda.Stream.from_external(stream)
-        else:  # before CuPy 14 or PyTorch 2.9
-            current = cuda.ExternalStream(stream.cuda_stream, device)
-        with cuda.Device(device), current:
-            function((threads // self.block,), (self.block,), args)
 
 
 @register_backend('cupy')
@@ -75,7 +36,7 @@ class CupyBackend(KernelBackend):
     """
 
     narrow = True
-    needs = f'CuPy, and CUDA tensors of 1 to {kernels.MAX_STEPS} steps'
+    needs = f'CuPy, and CUDA tensors of 1 to {MAX_STEPS} steps'
     launcher: Launcher = CupyLauncher()
 
     def supports(self, dynamics: Dynamics, x: Tensor | None = None) -> bool:
@@ -84,11 +45,7 @@ class CupyBackend(KernelBackend):
             known = type(dynamics.surrogate) in _SURROGATES
         else:
             known = isinstance(dynamics, IntegerDynamics)
-        return known and (x is None or (kernels.computes(x) and self.runs_on(x)))
-
-    def runs_on(self, x: Tensor) -> bool:
-        """Whether the launcher reaches the memory of ``x``."""
-        return x.is_cuda and not torch.compiler.is_compiling() and _cupy() is not None
+        return known and (x is None or (computes(x) and self.launcher.reaches(x)))
 
     def forward(
         self, dynamics: Dynamics, x: Tensor, rate: Tensor | None, save: bool
@@ -102,9 +59,9 @@ class CupyBackend(KernelBackend):
             described = (dynamics.levels, *_factors(dynamics), dynamics.half_up)
             self._launch('integer_forward', x, together(x), *given, *described)
             return spikes, (window,) if save else ()
-        described = neuron_arguments(dynamics, x, rate)
-        given = (x, x.stride(0), None, 0, spikes, x[0].numel())
-        self._launch('fire_forward', x, together(x), *given, *described)
+        described = describe(dynamics, x, rate)
+        given = (x, x.stride(0), None, 0, spikes, x[0].numel(), *described.arguments)
+        self._launch('fire_forward', x, together(x), *given, fixed=described.fixed)
         if not save:
             return spikes, ()
         return spikes, (x,) if rate is None else (x, rate)
@@ -126,23 +83,43 @@ class CupyBackend(KernelBackend):
             )
             return grad_x, None
         rate = learnt[0] if learnt else None
-        wide = kernels.wide_type(kept.dtype)
+        wide = wide_type(kept.dtype)
         size = together(kept, grad_spikes)
         threads = self.launcher.threads(count // size)
         sums = kept.new_empty(threads, dtype=wide) if learnt else None
-        described = neuron_arguments(dynamics, kept, rate)
-        given = (kept, kept.stride(0), *grads, sums, count)
-        self._launch('fire_backward', kept, size, *given, *described)
+        described = describe(dynamics, kept, rate)
+        given = (kept, kept.stride(0), *grads, sums, count, *described.arguments)
+        self._launch('fire_backward', kept, size, *given, fixed=described.fixed)
         return grad_x, sums.sum().to(rate.dtype) if learnt else None
 
-    def _launch(self, kernel: str, x: Tensor, size: int, *args: Tensor | float | None) -> None:
-        self.launcher.launch(kernel, x, x[0].numel() // size, *args, together=size)
+    def _launch(
+        self,
+        kernel: str,
+        x: Tensor,
+        size: int,
+        *args: Tensor | float | None,
+        fixed: tuple[str, ...] = (),
+    ) -> None:
+        launch, work = self.launcher.launch, x[0].numel() // size
+        launch(kernel, x, work, *args, together=size, fixed=fixed)
 
 
-def neuron_arguments(
-    dynamics: IntegrateAndFireDynamics, x: Tensor, rate: Tensor | None
-) -> tuple[Tensor | float | None, ...]:
-    """The description as the kernels take it: ``NEURON`` in dynamics.cu.
+@dataclass(frozen=True)
+class Described:
+    """Integrate-and-fire dynamics as the kernels take them.
+
+    Attributes:
+        arguments (tuple): ``NEURON`` in dynamics.cu.
+        fixed (tuple[str, ...]): Macros for what decides which way the arithmetic goes, so that
+            code for the others is not even compiled.
+    """
+
+    arguments: tuple[Tensor | float | None, ...]
+    fixed: tuple[str, ...]
+
+
+def describe(dynamics: IntegrateAndFireDynamics, x: Tensor, rate: Tensor | None) -> Described:
+    """The description as the kernels take it.
 
     Args:
         dynamics (IntegrateAndFireDynamics): The description.
@@ -151,7 +128,7 @@ def neuron_arguments(
     """
     if rate is not None:
         leak = _LEARNT
-        rate = rate.detach().to(x.device, kernels.wide_type(x.dtype))
+        rate = rate.detach().to(x.device, wide_type(x.dtype))
     elif dynamics.tau is None:
         leak = _NO_LEAK
     elif not dynamics.decay_input:
@@ -160,20 +137,16 @@ def neuron_arguments(
         is_power_of_two = math.frexp(dynamics.tau)[0] == 0.5
         leak = _INPUT_HALVES if is_power_of_two else _INPUT_DECAYS
     tau, surrogate = float(dynamics.tau or 1.0), dynamics.surrogate
-    is_atan = isinstance(surrogate, ATanSurrogate)
-    return (
-        leak,
-        tau,
-        1.0 / tau,
-        rate,
-        dynamics.v_threshold,
-        dynamics.v_reset is not None,
-        dynamics.v_rest,
-        dynamics.strict,
-        dynamics.detach_reset,
-        _SURROGATES.index(type(surrogate)),
-        surrogate.alpha,
-        math.pi / 2 * surrogate.alpha if is_atan else 0.5 / surrogate.alpha,
+    hard, kind = dynamics.v_reset is not None, _SURROGATES.index(type(surrogate))
+    alpha = surrogate.alpha
+    scale = math.pi / 2 * alpha if isinstance(surrogate, ATanSurrogate) else 0.5 / alpha
+    strict, detach = dynamics.strict, dynamics.detach_reset
+    levels = (dynamics.v_threshold, hard, dynamics.v_rest)
+    slope = (kind, alpha, scale)
+    ways = dict(LEAK=leak, HARD=hard, STRICT=strict, DETACH=detach, SURROGATE=kind)
+    return Described(
+        (leak, tau, 1.0 / tau, rate, *levels, strict, detach, *slope),
+        tuple(f'-DNEURON_{name}={int(way)}' for name, way in ways.items()),
     )
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from ...kernels import wide_type
 from ..backends import choose_backend
-from ..backends.cupy import CupyBackend, neuron_arguments
-from ..backends.kernels import wide_type
+from ..backends.cupy import CupyBackend, describe
 from ..base import DescribedNeuron, SpikingNeuron
 from ..dynamics import IntegrateAndFireDynamics
 
@@ -44,8 +44,9 @@ class Call:
             *args (Tensor | float | None): Its arguments in front of the description.
             together (int): Number of neighbours that a thread takes at once. Defaults to 1.
         """
-        given = (*args, *neuron_arguments(self.dynamics, x, rate))
-        self.backend.launcher.launch(kernel, x, work, *given, together=together)
+        described = describe(self.dynamics, x, rate)
+        given = dict(together=together, fixed=described.fixed)
+        self.backend.launcher.launch(kernel, x, work, *args, *described.arguments, **given)
 
     def threads(self, work: int) -> int:
         """Number of threads that share the work."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ...kernels import by_step, like_steps, same_steps, together, wide_type
 from ...saved import normalised, note_spikes
-from ..backends.kernels import by_step, like_steps, same_steps, together, wide_type
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ...kernels import by_step, like_steps, same_steps, together
 from ...saved import added, sum_of
-from ..backends.kernels import by_step, like_steps, same_steps, together
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 

@@ -1,11 +1,16 @@
-"""The CUDA kernels of the neurons: one source, which a C++ compiler takes as well."""
+"""Sources, options and launches of the kernels."""
 
+import importlib.util
+import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 _FOLDER = Path(__file__).parent
 _SHARED = ('portable.cu', 'dynamics.cu')
@@ -16,8 +21,8 @@ _STORAGE = {
     torch.float64: 'double',
 }
 MAX_STEPS = 64
-# Bytes that a thread reads or writes at once
-_ACCESS = 8
+# A fused multiply-add rounds once where the reference rounds twice
+OPTIONS = ('-std=c++14', '-fmad=false')
 
 
 @cache
@@ -48,24 +53,6 @@ def macros(dtype: torch.dtype, steps: int, together: int) -> tuple[str, str, str
     return f'-DSTORAGE={_STORAGE[dtype]}', f'-DSTEPS={steps}', f'-DTOGETHER={together}'
 
 
-def together(*tensors: Tensor, among: int | None = None) -> int:
-    """How many neighbours a thread takes at once: those of 8 bytes, or one where they do not fit.
-
-    Narrow types reach a card's bandwidth in no other way.
-
-    Args:
-        *tensors (Tensor): What is read, ``[T, ...]``, of one type; a step is one block of memory.
-        among (int | None): Number of neighbours that are alike. Defaults to None, a whole step.
-    """
-    first = tensors[0]
-    neighbours = _ACCESS // first.element_size()
-    sizes = [x[0].numel() if among is None else among for x in tensors]
-    # Of one step the stride is nobody's
-    steps = [x.stride(0) if x.size(0) > 1 else 0 for x in tensors]
-    fit = all(size % neighbours == 0 for size in (*sizes, *steps))
-    return neighbours if fit and all(x.data_ptr() % _ACCESS == 0 for x in tensors) else 1
-
-
 def computes(x: Tensor) -> bool:
     """Whether the kernels compute on currents ``[T, ...]`` of this type and number of steps."""
     return x.dtype in _STORAGE and x.dim() > 0 and 1 <= x.size(0) <= MAX_STEPS
@@ -93,19 +80,31 @@ class Launcher(ABC):
         return self.block * min(-(-work // self.block), self.max_blocks)
 
     @abstractmethod
-    def run(self, kernel: str, x: Tensor, together: int, threads: int, args: tuple) -> None:
-        """Runs so many threads of a kernel compiled for the type, steps and device of ``x``.
+    def reaches(self, x: Tensor) -> bool:
+        """Whether the kernels can be run on the memory of ``x``."""
+
+    @abstractmethod
+    def run(
+        self, kernel: str, x: Tensor, options: tuple[str, ...], threads: int, args: tuple
+    ) -> None:
+        """Runs so many threads of a kernel on the device of ``x``.
 
         Args:
             kernel (str): Its name.
             x (Tensor): Currents, ``[T, ...]``.
-            together (int): Number of neighbours that it takes at once.
+            options (tuple[str, ...]): What it is compiled with.
             threads (int): A multiple of ``block``.
             args (tuple): Pointers and integers as int, and floats.
         """
 
     def launch(
-        self, kernel: str, x: Tensor, work: int, *args: Tensor | float | None, together: int = 1
+        self,
+        kernel: str,
+        x: Tensor,
+        work: int,
+        *args: Tensor | float | None,
+        together: int = 1,
+        fixed: tuple[str, ...] = (),
     ) -> None:
         """Runs a kernel over ``work`` items; of none, there is nothing to run.
 
@@ -115,9 +114,11 @@ class Launcher(ABC):
             work (int): Number of items that its threads share.
             *args (Tensor | float | None): Its arguments; a tensor is passed by its address.
             together (int): Number of neighbours that it takes at once. Defaults to 1.
+            fixed (tuple[str, ...]): Macros for arguments that it is compiled for. Defaults to none.
         """
         if work:
-            self.run(kernel, x, together, self.threads(work), tuple(map(_argument, args)))
+            options = (*macros(x.dtype, x.size(0), together), *fixed)
+            self.run(kernel, x, options, self.threads(work), tuple(map(_argument, args)))
 
 
 def _argument(value: Tensor | float | None) -> float:
@@ -128,37 +129,51 @@ def _argument(value: Tensor | float | None) -> float:
     return int(value) if isinstance(value, bool) else value
 
 
-def is_block(x: Tensor) -> bool:
-    """Whether the elements of a tensor fill one block of memory, in any order of its axes."""
-    expected = 1
-    for stride, size in sorted(zip(x.stride(), x.shape)):
-        if size == 1:
-            continue
-        if stride != expected:
-            return x.numel() == 0
-        expected *= size
-    return True
+@cache
+def cupy_module() -> ModuleType | None:
+    """CuPy, which is imported where a tensor is first on a GPU; None where it is not to be had."""
+    if importlib.util.find_spec('cupy') is None:
+        return None
+    try:
+        import cupy
+    except ImportError as error:
+        warnings.warn(f'the kernels do without CuPy, which is broken: {error}', stacklevel=2)
+        return None
+    return cupy
 
 
-def by_step(x: Tensor) -> Tensor:
-    """``x`` ``[T, ...]``, copied if a step is not one block of memory; the steps lie anyhow."""
-    return x if is_block(x[0]) else like_steps(torch.empty_like(x[0], device='meta'), x).copy_(x)
+@cache
+def _function(kernel: str, options: tuple[str, ...], device: int) -> Callable:
+    cupy = cupy_module()
+    with cupy.cuda.Device(device):
+        module = cupy.RawModule(code=source(kernel), options=(*OPTIONS, *options))
+        return module.get_function(kernel)
 
 
-def like_steps(step: Tensor, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """An empty tensor of as many steps as ``x`` ``[T, ...]``, one behind the other.
+class CupyLauncher(Launcher):
+    """Launches on PyTorch's current stream and memory; after the first call, graphs capture it.
 
-    Args:
-        step (Tensor): One block of memory, whose shape and layout are those of a step.
-        x (Tensor): The tensor of T steps, whose device it is on.
-        dtype (torch.dtype | None): Its type. Defaults to None, that of ``x``.
+    The first call for a kernel and its options compiles it, or takes it from CuPy's cache on the
+    disk, and is not to be captured.
     """
-    shape, strides = (x.size(0), *step.shape), (step.numel(), *step.stride())
-    return torch.empty_strided(shape, strides, dtype=dtype or x.dtype, device=x.device)
 
+    def reaches(self, x: Tensor) -> bool:
+        """See the base class."""
+        if not x.is_cuda or torch.compiler.is_compiling() or isinstance(x, FakeTensor):
+            return False
+        return cupy_module() is not None
 
-def same_steps(grad: Tensor, x: Tensor) -> Tensor:
-    """``grad`` ``[T, ...]``, copied if its steps are not laid out as those of ``x``."""
-    pairs = zip(grad.stride()[1:], x.stride()[1:], x.shape[1:])
-    same = all(size == 1 or ours == theirs for ours, theirs, size in pairs)
-    return grad if same else like_steps(x[0], x, grad.dtype).copy_(grad)
+    def run(
+        self, kernel: str, x: Tensor, options: tuple[str, ...], threads: int, args: tuple
+    ) -> None:
+        """See the base class."""
+        device = x.get_device()
+        function = _function(kernel, options, device)
+        cuda = cupy_module().cuda
+        stream = torch.cuda.current_stream(device)
+        if hasattr(cuda.Stream, 'from_external') and hasattr(stream, '__cuda_stream__'):
+            current = cuda.Stream.from_external(stream)
+        else:  # before CuPy 14 or PyTorch 2.9
+            current = cuda.ExternalStream(stream.cuda_stream, device)
+        with cuda.Device(device), current:
+            function((threads // self.block,), (self.block,), args)

@@ -19,10 +19,20 @@ struct Neuron {
 #define NEURON \
     Index leak, double tau, double inverse, const Wide *rate, double threshold, Index hard, \
     double reset, Index strict, Index detach, Index surrogate, double alpha, double scale
+
+// Compiled for these, where they are given: a kernel has no other way to go
+#ifndef NEURON_LEAK
+#define NEURON_LEAK leak
+#define NEURON_HARD hard
+#define NEURON_STRICT strict
+#define NEURON_DETACH detach
+#define NEURON_SURROGATE surrogate
+#endif
+
 #define DESCRIBE_NEURON \
-    { (Leak)leak, (Wide)tau, leak == LEARNT ? *rate : (Wide)inverse, (Wide)threshold, \
-      (Wide)reset, (Wide)reset, hard != 0, strict != 0, detach != 0, (Surrogate)surrogate, \
-      (Wide)alpha, (Wide)scale }
+    { (Leak)NEURON_LEAK, (Wide)tau, NEURON_LEAK == LEARNT ? *rate : (Wide)inverse, \
+      (Wide)threshold, (Wide)reset, (Wide)reset, NEURON_HARD != 0, NEURON_STRICT != 0, \
+      NEURON_DETACH != 0, (Surrogate)NEURON_SURROGATE, (Wide)alpha, (Wide)scale }
 
 DEVICE Wide charge(const Neuron &n, Wide x, Wide v) {
     switch (n.leak) {
@@ -43,13 +53,23 @@ DEVICE Wide after_spike(const Neuron &n, Wide h, Wide spike) {
     return spike * n.reset + (Wide(1) - spike) * h;
 }
 
+// 1 / (1 + exp(-x)). On a card, what is then rounded to half precision is computed to some units in
+// the last place of a float.
+DEVICE Wide logistic(Wide x) {
+    const Wide one = 1;
+#ifdef __CUDACC__
+    if (sizeof(Storage) == 2) return __fdividef(1.0f, 1.0f + __expf(-x));
+#endif
+    return one / (one + exp(-x));
+}
+
 // dS/du at u = H - V_th
 DEVICE Wide slope_at(const Neuron &n, Wide u) {
     const Wide one = 1, alpha = n.alpha;
     Wide s;
     switch (n.surrogate) {
         case SIGMOID:
-            s = one / (one + exp(-(alpha * u)));
+            s = logistic(alpha * u);
             return alpha * s * (one - s);
         case ATAN:
             s = n.scale * u;
