@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from cuda_on_cpu import COMPILER, CpuLauncher
 from torch import nn
 from torch.nn import functional as F
 
 from mmqkformer import saved
-from mmqkformer.saved.bits import bits_of, pack_bits, unpack_bits
+from mmqkformer.saved import bits as saved_bits
+from mmqkformer.saved.bits import bits_of, pack, pack_bits, unpack, unpack_bits
 from mmqkformer.saved.saver import Saver
 from mmqkformer.saved.tensors import AsItIs, Derived, Packed, found_integers, known_integers
 
@@ -21,6 +23,32 @@ def test_bits_come_back(bits, n):
     assert planes.dtype == torch.uint8
     assert planes.numel() == bits * -(-n // 8)
     assert torch.equal(unpack_bits(planes, n), codes)
+
+
+@pytest.mark.skipif(COMPILER is None, reason='there is no C++ compiler')
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize('n', [1, 7, 31, 32, 33, 1000])
+def test_kernels_pack_as_pytorch_does(monkeypatch, n, dtype):
+    launcher = CpuLauncher()
+    monkeypatch.setattr(saved_bits, '_LAUNCHER', launcher)
+    for bits in range(1, 9):
+        codes = torch.randint(0, 2**bits, (n,), dtype=torch.uint8)
+        planes = pack(codes.to(dtype), bits)
+        assert torch.equal(unpack(planes, n, dtype), codes.to(dtype))
+        padded = torch.nn.functional.pad(codes, (0, 8 * planes.size(1) - n))
+        assert torch.equal(planes, pack_bits(padded, bits))
+    assert set(launcher.launched) == {'pack_bits', 'unpack_bits'}
+    assert launcher.together == {8 // dtype.itemsize}
+
+
+@pytest.mark.skipif(COMPILER is None, reason='there is no C++ compiler')
+def test_numbers_that_begin_in_the_middle_of_an_access_are_packed(monkeypatch):
+    launcher = CpuLauncher()
+    monkeypatch.setattr(saved_bits, '_LAUNCHER', launcher)
+    codes = torch.randint(0, 8, (1001,), dtype=torch.uint8)[1:]
+    planes = pack(codes.half().clone()[1:], 3)
+    assert torch.equal(unpack(planes, 999, torch.float16), codes[1:].half())
+    assert 1 in launcher.together
 
 
 def test_bits_of_levels():

@@ -37,7 +37,7 @@ DEVICE Index all_threads() { return the_threads; }
     for (Index i = first_thread(); i < (count); i += all_threads())
 
 // Few steps live in registers, which takes unrolled loops; more would take many seconds to compile
-#if defined(__CUDACC__) && STEPS <= 4
+#if defined(__CUDACC__) && STEPS <= 16
 #define FOR_STEPS(t) _Pragma("unroll") for (int t = 0; t < STEPS; ++t)
 #define FOR_STEPS_BACKWARD(t) _Pragma("unroll") for (int t = STEPS - 1; t >= 0; --t)
 #else

@@ -1,7 +1,45 @@
 """Small whole numbers in as few bits as they need."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from ..kernels import CupyLauncher, Launcher, computes, together
+
+_LAUNCHER: Launcher = CupyLauncher()
+
+
+def pack(values: Tensor, bits: int) -> Tensor:
+    """Packs whole numbers ``[n]`` below ``2 ** bits``, in one pass where kernels compute it.
+
+    Args:
+        values (Tensor): The numbers, ``[n]``, of any type that has them.
+        bits (int): Bits of a number, 1 to 8.
+
+    Returns:
+        Tensor: The planes of :func:`pack_bits`, of a kernel maybe with some bytes more each.
+    """
+    row = values[None]
+    if not (_LAUNCHER.reaches(values) and computes(row)):
+        return pack_bits(values.to(torch.uint8), bits)
+    n, size = values.numel(), together(row, among=0)
+    # Whole packs, of which every row begins with one
+    m = -(-n // (8 * size)) * size
+    planes = values.new_empty(bits, m, dtype=torch.uint8)
+    _LAUNCHER.launch('pack_bits', row, m // size, values, planes, n, m, bits, together=size)
+    return planes
+
+
+def unpack(planes: Tensor, n: int, dtype: torch.dtype) -> Tensor:
+    """The whole numbers ``[n]`` of :func:`pack`, as a type that has them."""
+    values = planes.new_empty(n, dtype=dtype)
+    row = values[None]
+    if not (_LAUNCHER.reaches(planes) and computes(row)):
+        return unpack_bits(planes, n).to(dtype)
+    bits, m = planes.shape
+    size = together(row, among=m)
+    _LAUNCHER.launch('unpack_bits', row, m // size, planes, values, n, m, bits, together=size)
+    return values
 
 
 def bits_of(levels: int) -> int:

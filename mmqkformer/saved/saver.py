@@ -55,6 +55,9 @@ class Saver:
         self.deriving = True
         self._entries: dict[int, _Entry] = {}
         self._units = [1.0]
+        # Autocast makes copies of them, and norms save what has an axis alone: to look whether a
+        # tensor is of whole numbers, a GPU has to be waited for
+        self._weights = {p.shape for p in module.parameters()}
         for parameter in module.parameters():
             self.keep(parameter)
 
@@ -117,6 +120,8 @@ class Saver:
         if x.dtype == torch.bool:
             return known_integers(x, 1)
         if x.dtype not in _FLOATS or not entry.whole_numbers:
+            return None
+        if entry.known is None and (x.dim() == 1 or x.shape in self._weights):
             return None
         if entry.known is not None and entry.known[1] == 1:
             return known_integers(x, entry.known[0])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from .bits import bits_of, pack_bits, unpack_bits
+from .bits import bits_of, pack, unpack
 
 # Of a tensor of unknown values these tell that it is none of whole numbers, before all are read
 _SAMPLE = 4096
@@ -45,13 +45,15 @@ class AsItIs(Source):
 class Packed(Source):
     """Whole numbers from 0 on, times a unit, in the bits that they need, ``[n]``."""
 
-    def __init__(self, codes: Tensor, bits: int, unit: float, dtype: torch.dtype) -> None:
-        self.planes = pack_bits(codes, bits)
-        self.n, self.unit, self.dtype = codes.numel(), unit, dtype
+    def __init__(self, numbers: Tensor, bits: int, unit: float, dtype: torch.dtype) -> None:
+        self.planes = pack(numbers, bits)
+        self.n, self.unit, self.dtype = numbers.numel(), unit, dtype
 
     def read(self) -> Tensor:
         """See the base class."""
-        return _decoded(unpack_bits(self.planes, self.n), self.unit, self.dtype)
+        if self.unit == 1:
+            return unpack(self.planes, self.n, self.dtype)
+        return _decoded(unpack(self.planes, self.n, torch.uint8), self.unit, self.dtype)
 
 
 def _decoded(codes: Tensor, unit: float, dtype: torch.dtype) -> Tensor:
@@ -66,7 +68,7 @@ def known_integers(x: Tensor, levels: int) -> Packed | None:
     """Packs the storage of ``x``, of which it is known to hold 0, 1, ..., ``levels``."""
     if levels > _MOST:
         return None
-    return Packed(flat(x).to(torch.uint8), bits_of(levels), 1.0, x.dtype)
+    return Packed(flat(x), bits_of(levels), 1.0, x.dtype)
 
 
 def found_integers(x: Tensor, units: Iterable[float]) -> Packed | None:

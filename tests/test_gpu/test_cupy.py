@@ -18,6 +18,7 @@ from mmengine.registry import MODELS
 
 from mmqkformer.neurons.backends.cupy import CupyBackend
 from mmqkformer.neurons.backends.registry import choose_backend
+from mmqkformer.saved.bits import pack, unpack
 
 pytest.importorskip('cupy')
 
@@ -93,6 +94,31 @@ def test_a_graph_captures_forward_and_backward_on_a_stream_of_its_own():
     expected = neuron(x)
     assert torch.equal(spikes, expected)
     assert all(map(torch.equal, grads, torch.autograd.grad(expected, [x, neuron.w], grad)))
+
+
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('bits', [1, 3, 8])
+def test_whole_numbers_are_packed_and_come_back(bits, dtype):
+    codes = torch.randint(0, 2**bits, (100_003,), device='cuda').to(dtype)
+    planes = pack(codes, bits)
+    assert planes.numel() <= bits * (100_003 // 8 + 4)
+    assert torch.equal(unpack(planes, codes.numel(), dtype), codes)
+
+
+@pytest.mark.parametrize('memory', ['packed', 'recompute'])
+def test_a_network_learns_alike_whatever_it_keeps(memory):
+    images = torch.randn(4, 3, 32, 32, device='cuda')
+    results = []
+    for kept in (None, memory):
+        torch.manual_seed(0)
+        network = MODELS.build(dict(type='QKFormer', arch='hst-2-256', memory=kept)).cuda().train()
+        with torch.autocast('cuda', torch.float16):
+            rates = network(images)[0]
+        rates.float().square().sum().backward()
+        results.append([rates, *(p.grad for p in network.parameters() if p.grad is not None)])
+    assert results[0][0].count_nonzero() > 0
+    for found, expected in zip(*results):
+        torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize('shape', [(4, 8, 6, 33, 17), (1, 3, 6, 5, 4), (16, 2, 6, 9, 9)])
