@@ -54,6 +54,7 @@ class CpuLauncher(kernels.Launcher):
 
     block = 3
     max_blocks = 5
+    warp = 1
 
     def __init__(self):
         self.launched, self.together = [], set()

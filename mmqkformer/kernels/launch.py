@@ -70,10 +70,12 @@ class Launcher(ABC):
         block (int): Threads of a block.
         max_blocks (int): Blocks beyond which a thread takes several neurons: some waves on any
             card, and few enough that a number for each thread costs nothing.
+        warp (int): Threads that can add up what each of them has.
     """
 
     block: int = 256
     max_blocks: int = 4096
+    warp: int = 32
 
     def threads(self, work: int) -> int:
         """Number of threads that share ``work`` items; no property of the card changes it."""

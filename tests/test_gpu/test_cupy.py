@@ -21,6 +21,7 @@ from mmqkformer.neurons.backends.registry import choose_backend
 from mmqkformer.saved.bits import pack, unpack
 
 pytest.importorskip('cupy')
+HALF_AND_FLOAT = (torch.float16, torch.float32)
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
@@ -143,3 +144,24 @@ def test_fused_kernels_run_in_half_precision_and_channels_last(name):
     x = channels_last(currents(4, 8, 6, 33, 17, dtype=torch.float16).cuda())
     neuron = MODELS.build(dict(type='LIFNeuron', backend='cupy'))
     assert torch.equal(FUSED[name](neuron, x), FUSED[name](neuron, x.float()).half())
+
+
+def test_a_warp_shares_the_channels_of_a_token():
+    x = channels_last(currents(4, 3, 200, 9, 7, dtype=torch.float64))
+    spikes = (x > 1.5).to(x)
+    grad = channels_last(currents(*x.shape, dtype=torch.float64, seed=9))
+    results = []
+    for device, backend in (('cuda', 'cupy'), ('cpu', 'torch')):
+        cfg = dict(type='PLIFNeuron', backend=backend, v_threshold=20.0)
+        neuron = MODELS.build(cfg).double().to(device)
+        leaf = spikes.to(device).requires_grad_()
+        out = FUSED['token_attention'](neuron, leaf)
+        grads = torch.autograd.grad(out, [leaf, neuron.w], grad.to(device))
+        results.append([y.detach().cpu() for y in (out, *grads)])
+    (out, *grads), (expected, *expected_grads) = results
+    assert 0.1 < expected.count_nonzero() / spikes.count_nonzero() < 0.9
+    assert torch.equal(out, expected)
+    torch.testing.assert_close(grads, expected_grads, rtol=1e-10, atol=1e-10)
+    neuron = MODELS.build(dict(cfg, backend='cupy')).cuda()
+    half, wide = (FUSED['token_attention'](neuron, spikes.cuda().to(t)) for t in HALF_AND_FLOAT)
+    assert torch.equal(half.float(), wide)

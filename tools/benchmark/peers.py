@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from interleaved import draw, race, report
 from release_graph import ReleaseGraph
-from torch import nn
+from torch import Tensor, nn
 
 from mmqkformer.checks import at_least
 
@@ -70,16 +70,29 @@ def _deployed(arch: str, train: bool, memory: str | None) -> nn.Module:
     return _with_backend(model.to(memory_format=torch.channels_last), backend)
 
 
-def _spikingjelly_neuron(v_threshold: float = 1.0) -> nn.Module:
-    from spikingjelly.activation_based import neuron, surrogate
+class _SpikingJellyLIF(nn.Module):
+    """SpikingJelly's LIF on ``[T, ...]``, with a membrane in float32 whatever the currents are.
 
-    return neuron.LIFNode(
-        tau=2.0,
-        v_threshold=v_threshold,
-        detach_reset=True,
-        surrogate_function=surrogate.Sigmoid(alpha=4.0),
-        step_mode='m',
-    )
+    So it takes its kernels. Its ``LIFNode`` has a membrane of the currents' type, and in half
+    precision goes back to PyTorch's operators, several times as slow.
+    """
+
+    def __init__(self, v_threshold: float = 1.0) -> None:
+        from spikingjelly.activation_based import surrogate
+
+        super().__init__()
+        self.v_threshold = v_threshold
+        self.surrogate = surrogate.Sigmoid(alpha=4.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes ``[T, ...]``."""
+        from spikingjelly.activation_based.functional import lif_multi_step
+
+        v = torch.zeros_like(x[0], dtype=torch.float32)
+        with torch.autocast(x.device.type, enabled=False):
+            return lif_multi_step(
+                x, v, 2.0, True, self.v_threshold, 0.0, self.surrogate, detach_reset=True
+            )[0]
 
 
 def _spikingjelly(arch: str) -> nn.Module:
@@ -97,7 +110,7 @@ def _release(arch: str, neuron: Callable[..., nn.Module] | None = None) -> nn.Mo
 BUILDERS = {
     'ours': _ours,
     'release': _release,
-    'on spikingjelly': partial(_release, neuron=_spikingjelly_neuron),
+    'on spikingjelly': partial(_release, neuron=_SpikingJellyLIF),
     'spikingjelly': _spikingjelly,
 }
 

@@ -68,8 +68,8 @@ class _TokenAttention(torch.autograd.Function):
         out = like_steps(query[0], query)
         count, tokens, work = _tokens(query, num_heads)
         given = (query, query.stride(0), key, key.stride(0), out, count, *tokens)
-        size = _together(query, key, num_heads=num_heads)
-        call.launch('token_attention_forward', query, work, rate, *given, together=size)
+        shared = _shared(call, query, key, num_heads=num_heads)
+        call.launch('token_attention_forward', query, work, rate, *given, **shared)
         ctx.save_for_backward(*kept(query, key, rate))
         ctx.call, ctx.num_heads = call, num_heads
         return out
@@ -82,11 +82,11 @@ class _TokenAttention(torch.autograd.Function):
         grad = same_steps(grad, query)
         grad_query, grad_key = like_steps(query[0], query), like_steps(query[0], query)
         count, tokens, work = _tokens(query, ctx.num_heads)
-        sums = call.sums(query, work) if learnt else None
+        shared = _shared(call, query, key, grad, num_heads=ctx.num_heads)
+        sums = call.sums(query, work * shared['group']) if learnt else None
         given = (query, query.stride(0), key, key.stride(0), grad, grad.stride(0))
         given = (*given, grad_query, grad_key, sums, count, *tokens)
-        size = _together(query, key, grad, num_heads=ctx.num_heads)
-        call.launch('token_attention_backward', query, work, rate, *given, together=size)
+        call.launch('token_attention_backward', query, work, rate, *given, **shared)
         grad_rate = sums.sum().to(rate.dtype) if learnt else None
         return grad_query, grad_key, grad_rate, None, None
 
@@ -100,11 +100,14 @@ def _tokens_in_a_row(x: Tensor) -> bool:
     return True
 
 
-def _together(*tensors: Tensor, num_heads: int) -> int:
-    """Lanes are neighbouring channels of a head: one, unless channels are last."""
+def _shared(call: Call, *tensors: Tensor, num_heads: int) -> dict[str, int]:
+    """How the channels of a head are shared: by neighbours and a warp, where channels are last."""
     query = tensors[0]
-    channels_last = query.size(2) > 1 and query.stride(2) == 1
-    return together(*tensors, among=query.size(2) // num_heads if channels_last else 1)
+    if query.size(2) == 1 or query.stride(2) != 1:
+        return dict(together=1, group=1)
+    width = query.size(2) // num_heads
+    size = together(*tensors, among=width)
+    return dict(together=size, group=call.group(width // size))
 
 
 def _tokens(x: Tensor, num_heads: int) -> tuple[int, tuple[int, ...], int]:

@@ -33,6 +33,7 @@ class Call:
         rate: Tensor | None,
         *args: Tensor | float | None,
         together: int = 1,
+        group: int = 1,
     ) -> None:
         """Runs a kernel on ``args`` and the description.
 
@@ -43,14 +44,21 @@ class Call:
             rate (Tensor | None): The learnt 1 / tau, a 0-d tensor.
             *args (Tensor | float | None): Its arguments in front of the description.
             together (int): Number of neighbours that a thread takes at once. Defaults to 1.
+            group (int): Threads that share an item. Defaults to 1.
         """
         described = describe(self.dynamics, x, rate)
-        given = dict(together=together, fixed=described.fixed)
-        self.backend.launcher.launch(kernel, x, work, *args, *described.arguments, **given)
+        fixed = (f'-DGROUP={group}', *described.fixed) if group > 1 else described.fixed
+        args = (*args, *described.arguments)
+        launch = self.backend.launcher.launch
+        launch(kernel, x, work * group, *args, together=together, fixed=fixed)
 
     def threads(self, work: int) -> int:
         """Number of threads that share the work."""
         return self.backend.launcher.threads(work)
+
+    def group(self, items: int) -> int:
+        """Threads that share so many accesses next to each other: a warp, where it is not idle."""
+        return self.backend.launcher.warp if items > 1 else 1
 
     def sums(self, x: Tensor, work: int) -> Tensor:
         """Room for a number of each thread, in the type of the membrane."""
