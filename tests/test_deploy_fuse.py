@@ -13,6 +13,7 @@ from mmqkformer.deploy import fuse
 from mmqkformer.layers import PointwiseRepConv, RepConv
 from mmqkformer.models.archs import expand_arch
 from mmqkformer.models.shrink import shrink
+from mmqkformer.neurons import PLIFNeuron, SpikingNeuron
 
 
 @pytest.mark.parametrize('name', distinct_architectures())
@@ -63,3 +64,36 @@ def test_quantised_weights_are_refused_by_name():
     )
     with pytest.raises(ValueError, match=r'^stages\.0\.embed\.convs\.0\.conv: its weights are'):
         fuse(model)
+
+
+@pytest.mark.parametrize('neuron', ['LIFNeuron', 'PLIFNeuron', 'ILIFNeuron'])
+@pytest.mark.parametrize('attention', ['QKTokenAttention', 'SpikingSelfAttention'])
+def test_projections_are_one_convolution(attention, neuron):
+    torch.manual_seed(0)
+    args = dict(num_heads=2, neuron=dict(type=neuron), norm_cfg=dict(type='BN'))
+    layer = MODELS.build(dict(type=attention, embed_dims=8, **args)).double()
+    x = torch.randint(0, 2, (4, 2, 8, 5, 3)).double()
+    for name, module in layer.named_modules():
+        if isinstance(module, _BatchNorm):
+            nn.init.uniform_(module.bias, 0.2, 1)
+        if isinstance(module, PLIFNeuron):
+            # Each its own, so that they cannot fire in one call
+            nn.init.constant_(module.w, len(name) / 10)
+    expected = layer.eval()(x)
+    fused = fuse(layer)
+    convs = [module for module in fused.modules() if isinstance(module, nn.Conv2d)]
+    assert sorted(conv.out_channels for conv in convs) == [8, 16 if attention[0] == 'Q' else 24]
+    assert expected.std() > 0.01
+    torch.testing.assert_close(fused(x), expected, rtol=0, atol=1e-12)
+    names = {name for name, module in layer.named_modules() if isinstance(module, SpikingNeuron)}
+    spikes, same = spikes_of(fused, x)
+    assert spikes.keys() == names
+    torch.testing.assert_close(same, expected, rtol=0, atol=1e-12)
+
+
+def test_a_projection_with_something_in_between_stays():
+    args = dict(num_heads=2, neuron=dict(type='LIFNeuron'), norm_cfg=dict(type='GN', num_groups=2))
+    layer = MODELS.build(dict(type='QKTokenAttention', embed_dims=8, **args))
+    fused = fuse(layer)
+    assert fused.joined is None
+    assert sum(isinstance(module, nn.Conv2d) for module in fused.modules()) == 3

@@ -6,6 +6,7 @@ import torch
 from mmcv.cnn import fuse_conv_bn
 from torch import nn
 
+from ..layers.attention.projections import Projecting
 from ..layers.quant import quantised_layers
 from ..layers.rep_conv import PointwiseRepConv, RepConv
 
@@ -15,8 +16,9 @@ def fuse(model: nn.Module) -> nn.Module:
 
     A RepConv becomes one convolution, and each batch norm goes into the convolution in front of
     it: ``W' = gamma W / sqrt(var + eps)``, ``b' = beta + gamma (b - mean) / sqrt(var + eps)``. In
-    float64 all spikes stay; in float32 rounding may flip some, see :func:`spike_flips`. Feature
-    maps lie channels last, as the convolutions compute them fastest.
+    float64 all spikes stay; in float32 rounding may flip some, see :func:`spike_flips`. Query, key
+    and value are one convolution. Feature maps lie channels last, as the convolutions compute them
+    fastest.
 
     Args:
         model (nn.Module): A backbone, or a model with one, of ``[B, C, H, W]`` images.
@@ -39,6 +41,9 @@ def fuse(model: nn.Module) -> nn.Module:
             if isinstance(child, (RepConv, PointwiseRepConv)):
                 setattr(parent, name, child.folded())
     model = fuse_conv_bn(model)
+    for module in list(model.modules()):
+        if isinstance(module, Projecting):
+            module.join()
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)

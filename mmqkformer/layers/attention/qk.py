@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
@@ -11,15 +10,17 @@ from ...saved import cast, multiplied
 from ..conv import SpikingConv
 from ..time import wide_dtype
 from .parts import AttentionMap, check_heads, own_neuron
+from .projections import Projecting
 
 
-class _QKAttention(BaseModule):
+class _QKAttention(Projecting):
     """What both Q-K attentions share: ``X' = A (x) K``, with a 0/1 mask A computed from Q.
 
     The mask passes :class:`AttentionMap`, but where a kernel that nobody looks into makes none.
     """
 
     map_over: str
+    projections = ('key', 'query')
 
     def __init__(
         self,
@@ -44,8 +45,8 @@ class _QKAttention(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
-        key = self.key(x)
-        return self.proj(self.masked(self.query(x), key))
+        key, query = self.projected(x)
+        return self.proj(self.masked(query, key))
 
 
 @MODELS.register_module()

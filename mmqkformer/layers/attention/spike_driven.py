@@ -1,6 +1,5 @@
 """Spike-driven self attention: masks and sums, no products of matrices."""
 
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -8,6 +7,7 @@ from ...saved import cast, max_pooled, multiplied
 from ..conv import SpikingConv
 from ..time import in_format_of, merge_time, split_time, wide_dtype
 from .parts import AttentionMap, check_heads, own_neuron
+from .projections import Projecting
 
 _DILATION = nn.MaxPool2d(3, stride=1, padding=1)
 
@@ -18,7 +18,7 @@ def _dilate(x: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class SpikeDrivenSelfAttention(BaseModule):
+class SpikeDrivenSelfAttention(Projecting):
     """Spike-driven self attention of Spike-driven Transformer (arXiv 2307.01694).
 
     Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
@@ -71,7 +71,7 @@ class SpikeDrivenSelfAttention(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
-        query, key, value = (layer(x) for layer in (self.query, self.key, self.value))
+        query, key, value = self.projected(x)
         if self.dilation_heads is not None:
             key, value = _dilate(key), _dilate(value)
         both = self._dilated(multiplied(key, value))

@@ -1,7 +1,6 @@
 """Spiking self attention of Spikformer."""
 
 import torch
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -10,10 +9,11 @@ from ...saved import carried, cast, derived
 from ..conv import MAX_HIDDEN, SpikingConv
 from ..time import in_format_of, wide_dtype
 from .parts import AttentionMap, check_heads, own_neuron
+from .projections import Projecting
 
 
 @MODELS.register_module()
-class SpikingSelfAttention(BaseModule):
+class SpikingSelfAttention(Projecting):
     """Spiking self attention of Spikformer (paper, Eq. 6 to 8): ``SN(Q K^T V * s)``, no softmax.
 
     Maps spikes ``[T, B, C, H, W]`` to currents of the same shape.
@@ -82,7 +82,7 @@ class SpikingSelfAttention(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` spikes to currents of the same shape."""
-        q, k, v = (self._tokens(layer(x)) for layer in (self.query, self.key, self.value))
+        q, k, v = map(self._tokens, self.projected(x))
         with torch.autocast(x.device.type, enabled=False):
             product = derived(lambda q, k, v: self.contract(q, k, v) * self.scale, q, k, v)
         spikes = cast(self.product_neuron(product), x.dtype)
