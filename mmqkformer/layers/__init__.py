@@ -1,5 +1,6 @@
 """Layers on ``[T, B, C, H, W]``: units, patch embeddings, branches, residual blocks."""
 
+from ..time_axis import merge_time, split_time
 from .attention import (
     DSSA,
     AttentionMap,
@@ -20,7 +21,7 @@ from .quant import LSQ
 from .rep_conv import PointwiseRepConv, RepConv, SpikingRepConv
 from .residual import DropPath, SpikingBlock
 from .running_rate import RunningRate
-from .time import each_step, mean_over_time, merge_time, split_time
+from .time import each_step, mean_over_time
 
 __all__ = [
     'DSSA',

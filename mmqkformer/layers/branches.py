@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ..checks import check_bool, check_int, check_list, check_number
 from ..saved import convolved
+from ..time_axis import merge_time, split_time
 from .conv import MAX_HIDDEN, MAX_KERNEL, SpikingConv
-from .time import merge_time, split_time
 
 
 def _hidden_channels(embed_dims: int, ratio: float) -> int:

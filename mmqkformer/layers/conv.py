@@ -14,7 +14,7 @@ from ..checks import check_bool, check_int, check_number, check_str
 from ..neurons import SpikingNeuron
 from ..neurons.fused import norm_and_fire, pool_and_fire, pooled, steps_are_equal
 from ..saved import convolved, normalised
-from .time import merge_time, split_time
+from ..time_axis import merge_time, split_time
 
 FIRE = ('last', 'first', 'none')
 POOLS = ('before_neuron', 'after_neuron', 'before_conv')

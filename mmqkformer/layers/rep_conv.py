@@ -8,8 +8,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..build import build_part
 from ..neurons import SpikingNeuron
 from ..saved import convolved, derived, normalised
+from ..time_axis import merge_time, split_time
 from .conv import build_norm
-from .time import merge_time, split_time
 
 
 def _conv_and_norm(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:

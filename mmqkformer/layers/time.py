@@ -1,4 +1,4 @@
-"""The one place where the time axis is merged into the batch and split off again (time-major)."""
+"""What is done to each step, and over all of them, of ``[T, B, ...]``."""
 
 from collections.abc import Callable
 
@@ -6,16 +6,7 @@ import torch
 from torch import Tensor
 
 from ..saved import moved
-
-
-def merge_time(x: Tensor) -> Tensor:
-    """``[T, B, ...] -> [T*B, ...]``; row ``t * B + b`` is step t of sample b."""
-    return x.flatten(0, 1)
-
-
-def split_time(x: Tensor, time_steps: int) -> Tensor:
-    """``[T*B, ...] -> [T, B, ...]``."""
-    return x.unflatten(0, (time_steps, -1))
+from ..time_axis import merge_time, split_time
 
 
 def each_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

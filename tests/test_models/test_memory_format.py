@@ -6,6 +6,7 @@ from mmengine.registry import MODELS
 from networks import awaken
 from torch import nn
 
+from mmqkformer.layers import SpikingMLP
 from mmqkformer.neurons import LIFNeuron
 
 
@@ -163,3 +164,37 @@ def test_a_neuron_takes_any_strides(with_grad):
             results.append((spikes, leaf.grad if with_grad else spikes))
         for value, wanted in zip(*results[::-1]):
             assert torch.equal(value, wanted)
+
+
+def test_gradients_of_the_stream_are_in_channels_last_from_the_end_on():
+    """A mean over tokens gives its gradient channels first, which sums of gradients would keep."""
+    model = network('add').to(memory_format=torch.channels_last)
+    kept = []
+
+    def look(module, args):
+        args[0].register_hook(
+            lambda grad: kept.append(
+                grad.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+            )
+        )
+
+    for branch in model.modules():
+        if isinstance(branch, SpikingMLP):
+            branch.register_forward_pre_hook(look)
+    (rates,) = model(images().to(memory_format=torch.channels_last))
+    rates.mean((2, 3)).square().sum().backward()
+    assert kept == [True] * 3
+
+
+@pytest.mark.parametrize('time_steps', [1, 3])
+def test_one_image_is_pooled_in_channels_last(time_steps):
+    """Where a view has made strides that do not tell it, PyTorch pools channels first."""
+    model = network('add').to(memory_format=torch.channels_last).eval()
+    model.time_steps = time_steps
+    strides = []
+    for module in model.modules():
+        if isinstance(module, nn.MaxPool2d):
+            module.register_forward_hook(lambda m, args, out: strides.append(out.stride(1)))
+    with torch.no_grad():
+        model(images()[:1].to(memory_format=torch.channels_last))
+    assert strides == [1] * 3

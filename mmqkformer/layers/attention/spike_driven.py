@@ -4,8 +4,9 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...saved import cast, max_pooled, multiplied
+from ...time_axis import merge_time, split_time
 from ..conv import SpikingConv
-from ..time import in_format_of, merge_time, split_time, wide_dtype
+from ..time import in_format_of, wide_dtype
 from .parts import AttentionMap, check_heads, own_neuron
 from .projections import Projecting
 

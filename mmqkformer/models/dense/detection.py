@@ -18,8 +18,9 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...build import build_part, config_errors
-from ...layers.time import each_step, mean_over_time, merge_time
+from ...layers.time import each_step, mean_over_time
 from ...neurons import SpikingNeuron
+from ...time_axis import merge_time
 from .streams import stream_of
 
 

@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from ...kernels import by_step, like_steps, same_steps, together, wide_type
 from ...saved import normalised, note_spikes
+from ...time_axis import merge_time, split_time
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 
@@ -29,8 +30,8 @@ def norm_and_fire(norm: nn.Module, neuron: SpikingNeuron, x: Tensor) -> Tensor:
     fits = plain and norm.track_running_stats and norm.momentum is not None
     call = call_of(neuron, x, instead_of=[norm]) if fits else None
     if call is None:
-        merged = x.flatten(0, 1)
-        return neuron(normalised(norm, merged, norm(merged)).unflatten(0, x.shape[:2]))
+        merged = merge_time(x)
+        return neuron(split_time(normalised(norm, merged, norm(merged)), x.size(0)))
     wide = wide_type(x.dtype)
     mean, var = _statistics(norm, x) if norm.training else (norm.running_mean, norm.running_var)
     mean, invstd = mean.to(wide), (var.to(wide) + norm.eps).rsqrt()
@@ -45,7 +46,7 @@ def _statistics(norm: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of the channels of ``[T, B, C, ...]``, which the running ones follow."""
     norm.num_batches_tracked += 1
     running = (norm.running_mean, norm.running_var)
-    return torch.batch_norm_update_stats(x.flatten(0, 1), *running, norm.momentum)
+    return torch.batch_norm_update_stats(merge_time(x), *running, norm.momentum)
 
 
 class _NormAndFire(torch.autograd.Function):

@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from ...kernels import by_step, like_steps, same_steps, together
 from ...saved import max_pooled, note_spikes
+from ...time_axis import merge_time, split_time
 from ..base import SpikingNeuron
 from .call import Call, call_of, kept, rate_of
 
@@ -25,7 +26,7 @@ def pooled(pool: nn.Module, x: Tensor) -> Tensor:
         x (Tensor): ``[T, B, C, H, W]``.
     """
     steps = x[:1] if steps_are_equal(x) else x
-    y = max_pooled(pool, steps.flatten(0, 1)).unflatten(0, steps.shape[:2])
+    y = split_time(max_pooled(pool, merge_time(steps)), steps.size(0))
     return y.expand(x.size(0), *y.shape[1:])
 
 
