@@ -330,6 +330,19 @@ def test_what_cannot_be_computed_is_named(make, why):
     torch.testing.assert_close(net(x), model(x))
 
 
+def test_norms_behind_float_layers_are_folded_too():
+    torch.manual_seed(0)
+    model = quantised(MultiSpikeNeuron(), Merged(nn.Conv2d(5, 4, 3), nn.Conv2d(4, 6, 1)))
+    model.append(Merged(nn.Conv2d(6, 3, 1, bias=False), nn.BatchNorm2d(3))).eval()
+    nn.init.constant_(model[2].layers[1].running_mean, 0.3)
+    nn.init.constant_(model[2].layers[1].running_var, 3.0)
+    currents = torch.randn(1, 3, 5, 6, 7)
+    net, left = to_int8(model, lambda model: model(currents))
+    assert list(left) == ['1.layers.1']
+    assert not any(isinstance(module, _BatchNorm) for module in net.modules())
+    torch.testing.assert_close(net(currents), model(currents), rtol=0, atol=1e-6)
+
+
 def test_layers_of_one_spike_share_it():
     model = layer_between(nn.Conv2d(3, 2, 1), MultiSpikeNeuron(4), MultiSpikeNeuron(8, gain=2.0))
     x = torch.randn(2, 3, 3, 5, 5)

@@ -23,6 +23,8 @@ from ..saved import saving
 from ..saved.saver import active
 
 _TAKEN = (QuantisedConv2d, QuantisedLinear)
+# Of these norms are folded in too
+_FLOAT = {nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear}
 _MOST_LEVELS = 2**8 - 1
 _MOST_SUM = 2**31 - 1
 
@@ -127,12 +129,12 @@ class _Watch:
         self.names = {module: name for name, module in model.named_modules()}
         # A border's norm is read by the border too
         self.apart = {m.norm for m in model.modules() if isinstance(m, BorderNorm)}
-        self.seen: dict[QuantisedLayer, _Seen] = {}
+        self.seen: dict[nn.Module, _Seen] = {}
         self.uses: dict[nn.Module, int] = {}
         # What came out last, the version of its values then, and the layer they are of
-        self.last: tuple[Tensor, int, QuantisedLayer] | None = None
+        self.last: tuple[Tensor, int, nn.Module] | None = None
 
-    def layer(self, layer: QuantisedLayer, args: tuple, output: Tensor) -> None:
+    def layer(self, layer: nn.Module, args: tuple, output: Tensor) -> None:
         seen = self.seen.setdefault(layer, _Seen())
         seen.inputs.add(active().known(args[0]))
         seen.calls += 1
@@ -157,16 +159,14 @@ def _are_values_of(x: Tensor, y: Tensor, version: int) -> bool:
 
 
 @torch.no_grad()
-def _watched(
-    model: nn.Module, forward: Callable[[nn.Module], object]
-) -> dict[QuantisedLayer, _Seen]:
+def _watched(model: nn.Module, forward: Callable[[nn.Module], object]) -> dict[nn.Module, _Seen]:
     """What a forward pass tells of the layers it calls; of shared norms it tells nothing."""
     watch = _Watch(model)
     with ExitStack() as stack:
         stack.enter_context(saving('packed', model))
         for module in model.modules():
             hook = None
-            if isinstance(module, QuantisedLayer):
+            if isinstance(module, QuantisedLayer) or type(module) in _FLOAT:
                 hook = watch.layer
             elif isinstance(module, _BatchNorm):
                 hook = watch.norm
@@ -276,8 +276,8 @@ def to_int8(
     A layer with steps alpha on spikes ``unit * n`` is ``alpha unit sum(codes * n) + b``, and with a
     batch norm directly behind it ``gamma / sigma (alpha unit sum(codes * n) + b - mean) + beta``:
     bytes are multiplied, the sum is a whole number of 32 bits and exact, and one factor and summand
-    a channel follow in float32. All other layers get float weights, the quantised ones, with the
-    norms behind them folded in. Spikes flip only where that rounds otherwise, see
+    a channel follow in float32. Other quantised layers get the quantised weights as float32 ones,
+    and all get the norms behind them folded in. Spikes flip only where that rounds otherwise, see
     :func:`spike_flips`.
 
     Args:
@@ -298,16 +298,14 @@ def to_int8(
     model = copy.deepcopy(model).eval()
     layers = quantised_layers(model)
     watched = _watched(model, forward)
-    left, new, folds = {}, {}, {}
+    left: dict[str, str] = {}
+    new: dict[nn.Module, nn.Module] = {}
     for name, layer in layers.items():
         seen = watched.get(layer, _Seen())
-        factor, summand = _affine(seen.norms, layer.weight.size(0))
-        new |= {norm: nn.Identity() for norm in seen.norms}
         if why := _why_not(layer, seen):
             left[name] = why
-            if seen.norms:
-                folds[layer] = factor, summand
             continue
+        factor, summand = _affine(seen.norms, layer.weight.size(0))
         unit = next(iter(seen.inputs))[1]
         scale = layer.alpha.double() * unit * factor
         bias = 0 if layer.bias is None else layer.bias.double() * factor
@@ -315,10 +313,12 @@ def to_int8(
     if len(left) == len(layers):
         name, why = next(iter(left.items()))
         raise ValueError(f'no layer can be computed in int8, of {len(layers)}: {name} {why}')
-    _replace(model, new)
+    folded = {norm: nn.Identity() for seen in watched.values() for norm in seen.norms}
+    _replace(model, {**new, **folded})
     dequantise(model)
-    for layer, affine in folds.items():
-        _fold(layer, *affine)
+    for layer, seen in watched.items():
+        if seen.norms and layer not in new:
+            _fold(layer, *_affine(seen.norms, layer.weight.size(0)))
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)
