@@ -271,7 +271,8 @@ def main() -> None:
     if args.whole:
         image = images[args.batch[0]]
         forms = forms_of(model, image)
-        print(f'int8: {spike_flips(model, forms[INT8], lambda network: network(image))}')
+        for name in FORMS[1:]:
+            print(f'{name}: {spike_flips(model, forms[name], lambda network: network(image))}')
     for batch, image in images.items():
         title = f'{args.config.stem}, batch {batch}; {cpu_name()}, torch {torch.__version__}'
         if args.whole:
