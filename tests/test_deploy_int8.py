@@ -250,6 +250,31 @@ def test_a_sample_does_not_depend_on_its_batch_or_layout():
     assert torch.equal(net(last[:, 2:]), expected[:, 2:])
 
 
+def test_it_is_made_and_run_in_inference_mode():
+    model = quantised(MultiSpikeNeuron(), Merged(nn.Conv2d(5, 4, 3), nn.BatchNorm2d(4)))
+    with torch.inference_mode():
+        currents = torch.randn(1, 3, 5, 6, 7)
+        net, left = to_int8(model, lambda model: model(currents))
+        torch.testing.assert_close(net(currents), model(currents), rtol=0, atol=1e-5)
+    assert not left
+    assert isinstance(net[1].layers[1], nn.Identity)
+
+
+@pytest.mark.parametrize(
+    ('layer', 'shape', 'expected'),
+    [
+        (nn.Conv2d(5, 4, 3, stride=2), (0, 5, 7, 9), (0, 4, 3, 4)),
+        (nn.Linear(5, 4), (2, 0, 5), (2, 0, 4)),
+    ],
+)
+def test_of_nothing_there_is_nothing(layer, shape, expected):
+    """As of a detector that proposes no box."""
+    model = quantised(MultiSpikeNeuron(), layer)
+    some = torch.randn([size or 1 for size in shape])
+    net, _ = to_int8(model, lambda model: model(some))
+    assert net[1](torch.zeros(shape)).shape == expected
+
+
 class Shortcut(nn.Module):
     """Two norms: one of its own, of what it is given, and one behind its convolution."""
 

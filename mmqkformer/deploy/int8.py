@@ -84,7 +84,7 @@ class Int8Layer(nn.Module):
             *self.place,
             *(1.0, 0, torch.float32, 'none', [], ''),
         )
-        return y.reshape(*x.shape[:-1], -1) if self.is_linear else y
+        return y.reshape(*x.shape[:-1], len(scale)) if self.is_linear else y
 
     def extra_repr(self) -> str:
         return f'{tuple(self.codes.shape)}, unit={self.unit:g}, place={self.place}'
@@ -267,6 +267,8 @@ def _check_operators() -> None:
         )
 
 
+# Where tensors have versions, by which changed ones are told
+@torch.inference_mode(False)
 @torch.no_grad()
 def to_int8(
     model: nn.Module, forward: Callable[[nn.Module], object]
