@@ -19,6 +19,7 @@ from mmqkformer.layers.quant import dequantise, quantised_layers
 from mmqkformer.layers.rep_conv import BorderNorm
 from mmqkformer.models.shrink import shrink_classifier
 from mmqkformer.neurons import IFNeuron, MultiSpikeNeuron, SpikingNeuron
+from mmqkformer.saved import added
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / 'configs' / 'qsd' / 'qsd-s_8xb196_in1k.py'
@@ -41,8 +42,10 @@ def quantised(*modules, bits=4):
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             for tensor in (module.weight, module.bias, module.running_mean):
-                nn.init.normal_(tensor)
-            nn.init.uniform_(module.running_var, 0.5, 2)
+                if tensor is not None:
+                    nn.init.normal_(tensor)
+            if module.running_var is not None:
+                nn.init.uniform_(module.running_var, 0.5, 2)
     LSQ(bits)(model, 'model')
     for layer in quantised_layers(model).values():
         nn.init.uniform_(layer.alpha, 0.01, 0.03)
@@ -298,11 +301,12 @@ class Rectified(nn.Module):
     [
         lambda: [Shortcut(4)],
         lambda: [Rectified(), nn.BatchNorm2d(4)],
-        lambda: [nn.BatchNorm2d(4, track_running_stats=True), nn.BatchNorm2d(4)],
+        lambda: [nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4)],
         lambda: [nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)],
-        lambda: [nn.BatchNorm2d(4)] * 2,
+        lambda: [norm := nn.BatchNorm2d(4), Rectified(), norm],
+        lambda: [nn.BatchNorm2d(4, track_running_stats=False)],
     ],
-    ids=['of a shortcut', 'behind a ReLU', 'two', 'of another layer', 'shared'],
+    ids=['of a shortcut', 'behind a ReLU', 'two', 'of another layer', 'shared', 'of the batch'],
 )
 def test_norms_are_folded_only_where_that_is_the_same(behind):
     torch.manual_seed(0)
@@ -353,6 +357,54 @@ def test_what_cannot_be_computed_is_named(make, why):
     assert list(left) == ['conv']
     assert re.search(why, left['conv'])
     torch.testing.assert_close(net(x), model(x))
+
+
+class Twice(nn.Module):
+    """A layer that is called with and without the norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.neuron, self.conv, self.norm = MultiSpikeNeuron(), nn.Conv2d(5, 4, 3), Shortcut(4).norm
+
+    def forward(self, x):
+        spikes = self.neuron(x).flatten(0, 1)
+        return self.norm(self.conv(spikes)) - self.conv(spikes)
+
+
+def test_a_layer_that_is_called_twice_keeps_its_norm():
+    torch.manual_seed(0)
+    model = quantised(Twice())
+    currents = torch.randn(2, 3, 5, 6, 7)
+    net, left = to_int8(model, lambda model: model(currents))
+    assert not left
+    torch.testing.assert_close(net(currents), model(currents), rtol=0, atol=1e-5)
+
+
+class SumOfSpikes(nn.Module):
+    """Numbers of spikes of two neurons of ``levels`` spikes, as an ``add`` residual sums them."""
+
+    def __init__(self, levels):
+        super().__init__()
+        self.neurons = nn.ModuleList(MultiSpikeNeuron(levels, gain=levels) for _ in range(2))
+
+    def forward(self, x):
+        return added(self.neurons[0](x), self.neurons[1](-x))
+
+
+@pytest.mark.parametrize('levels', [127, 128])
+def test_sums_of_spikes_are_taken_as_long_as_they_are_bytes(levels):
+    torch.manual_seed(0)
+    model = nn.ModuleList(quantised(SumOfSpikes(n), nn.Linear(7, 5)) for n in (4, levels))
+    currents = torch.randn(2, 3, 7)
+
+    def forward(model):
+        return torch.stack([part(currents) for part in model])
+
+    net, left = to_int8(model, forward)
+    assert left == (
+        {'1.1': 'takes up to 256 spikes, more than a byte holds'} if levels > 127 else {}
+    )
+    torch.testing.assert_close(forward(net), forward(model), rtol=1e-6, atol=1e-5)
 
 
 def test_norms_behind_float_layers_are_folded_too():

@@ -18,7 +18,6 @@ from ..layers.quant import (
     dequantise,
     quantised_layers,
 )
-from ..layers.rep_conv import BorderNorm
 from ..saved import saving
 from ..saved.saver import active
 
@@ -127,8 +126,6 @@ class _Watch:
 
     def __init__(self, model: nn.Module) -> None:
         self.names = {module: name for name, module in model.named_modules()}
-        # A border's norm is read by the border too
-        self.apart = {m.norm for m in model.modules() if isinstance(m, BorderNorm)}
         self.seen: dict[nn.Module, _Seen] = {}
         self.uses: dict[nn.Module, int] = {}
         # What came out last, the version of its values then, and the layer they are of
@@ -142,10 +139,11 @@ class _Watch:
 
     def norm(self, norm: nn.Module, args: tuple, output: Tensor) -> None:
         self.uses[norm] = self.uses.get(norm, 0) + 1
-        if norm in self.apart or norm.running_mean is None or self.last is None:
+        if norm.running_mean is None or self.last is None:
             return
         y, version, layer = self.last
-        # What a norm outside the layer's own part takes, others may take too, such as a shortcut
+        # What a norm outside the layer's own part takes, others may take too, such as a shortcut;
+        # and that part may read its norm, as a BorderNorm does
         part = self.names[norm].rpartition('.')[0]
         is_near = not part or self.names[layer].startswith(f'{part}.')
         if is_near and _are_values_of(args[0], y, version):
