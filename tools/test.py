@@ -2,11 +2,13 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
 import mmengine
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from mmqkformer.checks import at_least, number
 from mmqkformer.convert import read_released
 from mmqkformer.datasets.layout import check_data_root
-from mmqkformer.deploy import fuse, spike_flips
+from mmqkformer.deploy import fuse, spike_flips, to_int8
 from mmqkformer.engine import checkpoints, launch
 from mmqkformer.files import disk_errors_in_one_line
 
@@ -54,9 +56,21 @@ def parse_args() -> argparse.Namespace:
         help='fold norms into convolutions, and report the spikes that it changes on one image, '
         'with --amp in mixed precision',
     )
+    parser.add_argument(
+        '--int8',
+        action='store_true',
+        help='compute quantised layers behind neurons in int8, on the CPU, and report as --fuse',
+    )
     args = parser.parse_args()
     if args.fuse and args.tta:
         parser.error('--fuse: expected without --tta')
+    if args.int8 and (args.fuse or args.tta or args.amp):
+        parser.error('--int8: expected without --fuse, --tta and --amp')
+    if args.int8 and get_device() != 'cpu':
+        parser.error(
+            f'--int8: expected a machine without a GPU, got {get_device()}; hide it: '
+            f"CUDA_VISIBLE_DEVICES=''"
+        )
     if args.out_item is not None and args.out is None:
         parser.error('--out-item needs --out')
     if args.out_item == 'metrics' and not args.out.endswith(('.json', '.yml', '.yaml', '.pkl')):
@@ -98,27 +112,42 @@ def augment_at_test_time(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
-def fuse_and_compare(runner: Runner, amp: bool) -> None:
-    """Fold the norms of the loaded model, and print how many spikes of one image differ.
+def replace_and_compare(
+    runner: Runner, name: str, form_of: Callable[[nn.Module, dict], nn.Module], amp: bool
+) -> None:
+    """Test another form of the loaded model, and print how many spikes of one image differ.
 
-    With ``amp`` those of the folded model in mixed precision, as it will be tested.
+    ``form_of`` makes it of the model and a batch of one image. With ``amp`` its spikes are those in
+    mixed precision, as it will be tested.
     """
     runner.load_or_resume()
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    fused = fuse(model)
+    model.eval()
     batch = model.data_preprocessor(next(iter(runner.test_dataloader)), False)
     image = batch['inputs'][:1]
+    other = form_of(model, dict(batch, inputs=image, data_samples=batch['data_samples'][:1]))
     # Logits of a classifier; of the others what the backbone gives
-    classifies = isinstance(model.eval(), ImageClassifier)
-    plain, folded = (model, fused) if classifies else (model.backbone, fused.backbone)
+    classifies = isinstance(model, ImageClassifier)
+    plain, changed = (model, other) if classifies else (model.backbone, other.backbone)
 
     def run(network: nn.Module) -> Tensor:
-        with autocast(enabled=amp and network is folded):
+        with autocast(enabled=amp and network is changed):
             out = network(image)
         return out if classifies else out[-1]
 
-    print_log(f'fused: on one image {spike_flips(plain, folded, run)}', 'current')
-    runner.model = fused
+    print_log(f'{name}: on one image {spike_flips(plain, changed, run)}', 'current')
+    runner.model = other
+
+
+def in_int8(model: nn.Module, batch: dict) -> nn.Module:
+    """The model with quantised layers in int8; prints which ones stay float32."""
+    try:
+        other, left = to_int8(model, lambda model: model(**batch, mode='predict'))
+    except (ValueError, RuntimeError) as error:
+        raise SystemExit(f'--int8: {error}') from error
+    for name, why in left.items():
+        print_log(f'int8: {name} stays float32: {why}', 'current')
+    return other
 
 
 def test_and_write(runner: Runner, out: Path, item: str | None) -> None:
@@ -146,6 +175,8 @@ def main() -> None:
     cfg.resume = False
     if args.amp:
         cfg.test_cfg.fp16 = True
+    if args.int8 and cfg.test_cfg.get('fp16'):
+        raise SystemExit('--int8: expected test_cfg without fp16=True')
     if args.show or args.show_dir is not None:
         draw_predictions(cfg, args)
     if args.tta:
@@ -162,7 +193,9 @@ def main() -> None:
         name = f'checkpoint {args.checkpoint!r}, {released["meta"]["family"]} family,'
         checkpoints.load_weights(runner.model, released['state_dict'], name)
     if args.fuse:
-        fuse_and_compare(runner, args.amp)
+        replace_and_compare(runner, 'fused', lambda model, _: fuse(model), args.amp)
+    if args.int8:
+        replace_and_compare(runner, 'int8', in_int8, False)
     if args.out is None:
         runner.test()
     else:

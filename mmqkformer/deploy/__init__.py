@@ -3,14 +3,17 @@
 from .binary import BinaryExpansion, expand_to_binary
 from .flips import Flips, spike_flips
 from .fuse import fuse
+from .int8 import Int8Layer, to_int8
 from .packed import load_packed, save_packed
 
 __all__ = [
     'BinaryExpansion',
     'Flips',
+    'Int8Layer',
     'expand_to_binary',
     'fuse',
     'load_packed',
     'save_packed',
     'spike_flips',
+    'to_int8',
 ]

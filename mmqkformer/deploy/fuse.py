@@ -32,8 +32,8 @@ def fuse(model: nn.Module) -> nn.Module:
     if quantised := list(quantised_layers(model)):
         raise ValueError(
             f'{quantised[0]}: its weights are quantised, and a norm folded into them would change '
-            f'their steps; {len(quantised)} such layers. Pack them instead: mmqkformer.deploy.'
-            f'save_packed'
+            f'their steps; {len(quantised)} such layers. Expected in its place: mmqkformer.deploy.'
+            f'to_int8 on a CPU, or save_packed'
         )
     model = copy.deepcopy(model).eval()
     for parent in list(model.modules()):

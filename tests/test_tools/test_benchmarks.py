@@ -113,7 +113,9 @@ def test_data_that_cannot_be_made_are_named(tool, tmp_path):
         tool('loaders').dataset_of(dataset, tmp_path, 2, None)
 
 
-def test_convolutions_of_spikes_are_exact_in_int8(run_tool, tmp_path):
+@pytest.fixture
+def small_quantised(tmp_path):
+    """A config of a small QSD-Transformer."""
     base = ROOT / 'configs' / 'qsd' / 'qsd-s_8xb196_in1k.py'
     config = tmp_path / 'small.py'
     arch = dict(base='qsd-s', embed_dims=[8, 8, 16, 16, 16], num_heads=2)
@@ -121,8 +123,38 @@ def test_convolutions_of_spikes_are_exact_in_int8(run_tool, tmp_path):
         f'_base_ = {str(base)!r}\nmodel = dict(\n'
         f'    backbone=dict(arch=dict(_delete_=True, **{arch!r})), head=dict(in_channels=16)\n)\n'
     )
+    return config
+
+
+def test_forms_of_a_quantised_network_are_timed(small_quantised, run_tool, tmp_path, capsys):
+    sizes = ('--batch', 2, 1, '--size', 32, '--rounds', 3, '--milliseconds', 0)
+    arguments = ('--whole', *sizes, '--json', tmp_path / 'found.json')
+    run_tool('benchmark/int8.py', '--config', small_quantised, *arguments)
+    results = results_of(tmp_path / 'found.json')
+    assert list(results) == ['2', '1']
+    for forms in results.values():
+        assert list(forms) == ['quantised', 'dequantised', 'fused', 'int8']
+        assert all(len(one['seconds']) == 3 for one in forms.values())
+    assert re.search('int8: [0-9,]+ of [0-9,]+ outputs of neurons differ', capsys.readouterr().out)
+
+
+def test_what_runs_on_the_cpu_is_said_to_beside_a_gpu(tool, monkeypatch, tmp_path):
+    interleaved = tool('interleaved')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'a GPU')
+    assert interleaved.device_name() == 'a GPU'
+    assert re.match('[0-9]+ CPU threads', interleaved.cpu_name())
+    for name, device in (('default', None), ('cpu', interleaved.cpu_name())):
+        interleaved.write(tmp_path / name, '', {}, device)
+    found = [json.loads((tmp_path / name).read_text())['device'] for name in ('default', 'cpu')]
+    assert found == ['a GPU', interleaved.cpu_name()]
+
+
+def test_convolutions_of_spikes_are_exact_in_int8(small_quantised, run_tool, tmp_path):
     sizes = ('--size', 32, '--rounds', 1, '--milliseconds', 0)
-    run_tool('benchmark/int8.py', '--config', config, *sizes, '--json', tmp_path / 'found.json')
+    run_tool(
+        'benchmark/int8.py', '--config', small_quantised, *sizes, '--json', tmp_path / 'found.json'
+    )
     rows = results_of(tmp_path / 'found.json')['1']
     for row in rows:
         spikes = row['kind'].startswith('spikes')

@@ -4,10 +4,14 @@ import json
 import re
 import time
 from argparse import Namespace
+from collections import Counter
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.fileio import load
+
+from mmqkformer.deploy import Int8Layer
 
 
 def last_scalars(work_dir):
@@ -65,6 +69,76 @@ def test_a_fused_model_is_compared_in_mixed_precision(trained, run_tool, tmp_pat
         differences.append(float(found[0]))
     # Logits of 8 bits, not of 24
     assert differences[1] > 10 * differences[0]
+
+
+QUANTISED = (
+    (
+        '        time_steps=2,\n',
+        "        time_steps=2, neuron=dict(type='MultiSpikeNeuron'),\n"
+        "        quant=dict(type='LSQ', bits=4),\n",
+    ),
+    ('in_channels=16)', "in_channels=16, quant=dict(type='LSQ', bits=4))"),
+)
+
+
+@pytest.fixture(scope='module')
+def quantised(make_config, run_tool):
+    """A config of quantised weights and its work directory after an epoch."""
+    config = make_config(*QUANTISED)
+    run_tool('train.py', config, '--no-validate', '--cfg-options', 'train_cfg.max_epochs=1')
+    return config, config.parent / 'work_dir'
+
+
+def test_a_model_in_int8_is_compared_and_tested(quantised, run_tool, monkeypatch, tmp_path):
+    config, work_dir = quantised
+    calls, forward = Counter(), Int8Layer.forward
+
+    def counted(layer, x):
+        calls[layer] += 1
+        return forward(layer, x)
+
+    monkeypatch.setattr(Int8Layer, 'forward', counted)
+    for name, option in (('plain', ()), ('int8', ('--int8',))):
+        arguments = ('--out', tmp_path / f'{name}.pkl', '--work-dir', tmp_path / name, *option)
+        run_tool('test.py', config, work_dir / 'epoch_1.pth', *arguments)
+    plain, other = (
+        torch.stack([sample['pred_score'] for sample in load(tmp_path / f'{name}.pkl')])
+        for name in ('plain', 'int8')
+    )
+    torch.testing.assert_close(plain, other, rtol=0, atol=1e-3)
+    # The comparison and two batches
+    assert len(calls) > 5
+    assert set(calls.values()) == {3}
+    (log,) = (tmp_path / 'int8').rglob('*.log')
+    text = log.read_text()
+    (counts,) = re.findall('int8: on one image ([0-9,]+) of ([0-9,]+) outputs', text)
+    flips, outputs = (int(count.replace(',', '')) for count in counts)
+    assert flips < 0.01 * outputs
+    assert 'int8: head.fc stays float32: takes what is not known to be whole numbers' in text
+
+
+def test_a_model_without_quantised_layers_is_refused_in_int8(trained, run_tool):
+    config, work_dir = trained
+    with pytest.raises(SystemExit, match='--int8: the model has no quantised layer: expected'):
+        run_tool('test.py', config, work_dir / 'epoch_2.pth', '--int8')
+
+
+@pytest.mark.parametrize('option', ['--fuse', '--tta', '--amp'])
+def test_int8_is_refused_beside_other_forms(option, run_tool, capsys):
+    with pytest.raises(SystemExit):
+        run_tool('test.py', 'any.py', 'any.pth', '--int8', option)
+    assert '--int8: expected without --fuse, --tta and --amp' in capsys.readouterr().err
+
+
+def test_int8_is_refused_beside_a_gpu_or_half_precision(trained, run_tool, monkeypatch, capsys):
+    config, work_dir = trained
+    half = ('--cfg-options', 'test_cfg.fp16=True')
+    with pytest.raises(SystemExit, match='--int8: expected test_cfg without fp16=True'):
+        run_tool('test.py', config, work_dir / 'epoch_2.pth', '--int8', *half)
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
+    with pytest.raises(SystemExit):
+        run_tool('test.py', 'any.py', 'any.pth', '--int8')
+    assert '--int8: expected a machine without a GPU, got cuda' in capsys.readouterr().err
 
 
 def test_mirrored_images_at_test_time(trained, run_tool, tmp_path):

@@ -6,9 +6,14 @@ their codes, the inputs the numbers of spikes, sums are whole numbers of 32 bits
 channel comes last, which makes them exact. Layers behind another convolution or a norm take real
 numbers and stay float32. `packed` has weights laid out in advance for oneDNN, as int8 has: without
 it, each call does that. `conversion` makes bytes of float32 spikes.
+
+With `--whole` the network itself is timed instead, on images: as it is (`quantised`), with the
+quantised weights as float32 ones (`dequantised`), these with their norms and RepConvs folded
+(`fused`), and by `mmqkformer.deploy.to_int8`.
 """
 
 import argparse
+import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from interleaved import device_name, take_turns, write
+from interleaved import Times, cpu_name, take_turns, write
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from rich.console import Console
@@ -24,13 +29,16 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmqkformer.analysis import awaken
 from mmqkformer.checks import at_least
-from mmqkformer.layers.quant import QuantisedLayer, codes, quantised_layers
+from mmqkformer.deploy import fuse, spike_flips, to_int8
+from mmqkformer.layers.quant import QuantisedLayer, codes, dequantise, quantised_layers
 from mmqkformer.neurons import MultiSpikeNeuron
 from mmqkformer.version import check_framework
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'qsd' / 'qsd-s_8xb196_in1k.py'
 INT8, CONVERSION, WITH_CONVERSION = 'int8', 'conversion', 'int8 with conversion'
+FORMS = ('quantised', 'dequantised', 'fused', INT8)
 FLOATS = ('float32', 'float32, packed', 'bfloat16', 'bfloat16, packed')
 
 
@@ -60,6 +68,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--config', type=Path, default=CONFIG)
     parser.add_argument('--batch', type=at_least(1), nargs='+', default=[1])
     parser.add_argument('--size', type=at_least(1), default=224, help='pixels of a side')
+    parser.add_argument('--whole', action='store_true', help='time whole networks')
     parser.add_argument('--rounds', type=at_least(1), default=5)
     parser.add_argument(
         '--milliseconds', type=at_least(0), default=5, help='of a round, at least, of each'
@@ -213,6 +222,43 @@ def show(title: str, rows: Sequence[dict]) -> None:
     Console(width=160).print(table)
 
 
+def forms_of(model: nn.Module, image: Tensor) -> dict[str, nn.Module]:
+    """The forms of a network that are compared, by name.
+
+    Args:
+        model (nn.Module): A network with quantised layers; its norms are set so that it fires.
+        image (Tensor): ``[B, 3, H, W]``.
+    """
+    awaken(model, image)
+    plain = copy.deepcopy(model)
+    dequantise(plain)
+    int8, _ = to_int8(model, lambda network: network(image[:1]))
+    return dict(zip(FORMS, (model, plain, fuse(plain), int8), strict=True))
+
+
+@torch.inference_mode()
+def measure_forms(forms: dict[str, nn.Module], image: Tensor, args: argparse.Namespace) -> dict:
+    """Times of the forms on images ``[B, 3, H, W]`` in turns, in one process."""
+    calls = {name: lambda network=network: network(image) for name, network in forms.items()}
+    return take_turns(calls, args.rounds, f'batch {len(image)}', args.milliseconds / 1000)
+
+
+def show_forms(title: str, times: dict[str, Times]) -> None:
+    """Prints a row for each form, with ratios to those in float32."""
+    table = Table(title=title)
+    against = FORMS[:3]
+    columns = [column for name in against for column in (f'x {name}', 'spread')]
+    for column in ('', 'ms', *columns):
+        table.add_column(column, justify='right' if column else 'left')
+    for name, one in times.items():
+        cells = [f'{1000 * one.middle:.1f}']
+        for other in against:
+            ratios = one.ratios(times[other])
+            cells += [f'{median(ratios):.2f}', f'{min(ratios):.2f} to {max(ratios):.2f}']
+        table.add_row(name, *cells)
+    Console(width=160).print(table)
+
+
 def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(args.config)
@@ -220,13 +266,23 @@ def main() -> None:
     check_framework(scope)
     with DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build(cfg.model)
+    images = {batch: torch.randn(batch, 3, args.size, args.size) for batch in args.batch}
     results = {}
-    for batch in args.batch:
-        image = torch.randn(batch, 3, args.size, args.size)
-        results[batch] = measure(shapes_of(model, image), args)
-        title = f'{args.config.stem}, batch {batch}; {device_name()}, torch {torch.__version__}'
-        show(title, results[batch])
-    write(args.json, args.config.stem, results)
+    if args.whole:
+        image = images[args.batch[0]]
+        forms = forms_of(model, image)
+        for name in FORMS[1:]:
+            print(f'{name}: {spike_flips(model, forms[name], lambda network: network(image))}')
+    for batch, image in images.items():
+        title = f'{args.config.stem}, batch {batch}; {cpu_name()}, torch {torch.__version__}'
+        if args.whole:
+            times = measure_forms(forms, image, args)
+            show_forms(title, times)
+            results[batch] = {name: asdict(one) for name, one in times.items()}
+        else:
+            results[batch] = measure(shapes_of(model, image), args)
+            show(title, results[batch])
+    write(args.json, args.config.stem, results, cpu_name())
 
 
 if __name__ == '__main__':

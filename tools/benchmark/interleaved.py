@@ -158,11 +158,19 @@ def versions() -> dict[str, str]:
     return {**named, 'mmcv': mmcv.__version__, 'python': platform.python_version()}
 
 
-def write(json_file: Path | None, title: str, results: object) -> None:
-    """Writes what was measured, with the device and the versions; nothing without a file."""
+def write(json_file: Path | None, title: str, results: object, device: str | None = None) -> None:
+    """Writes what was measured, with the device and the versions; nothing without a file.
+
+    Args:
+        json_file (Path | None): File to write to, if any.
+        title (str): What was run.
+        results (object): What was measured.
+        device (str | None): What it ran on. Defaults to None, :func:`device_name`.
+    """
     if json_file is None:
         return
-    result = dict(title=title, device=device_name(), versions=versions(), results=results)
+    device = device_name() if device is None else device
+    result = dict(title=title, device=device, versions=versions(), results=results)
     with written_whole(json_file) as partial_file:
         partial_file.write_text(json.dumps(result, indent=2))
 
@@ -171,6 +179,11 @@ def device_name() -> str:
     """The GPU, or the number of CPU threads."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
+    return cpu_name()
+
+
+def cpu_name() -> str:
+    """The number of CPU threads, of what runs on the CPU beside a GPU too."""
     return f'{torch.get_num_threads()} CPU threads, {torch.backends.cpu.get_cpu_capability()}'
 
 
