@@ -163,6 +163,7 @@ def main() -> None:
         checkpoints.load_weights(runner.model, released['state_dict'], name)
     if args.fuse:
         fuse_and_compare(runner, args.amp)
+    launch.compile_for_testing(runner)
     if args.out is None:
         runner.test()
     else:
