@@ -177,6 +177,8 @@ def main() -> None:
         cfg.test_cfg.fp16 = True
     if args.int8 and cfg.test_cfg.get('fp16'):
         raise SystemExit('--int8: expected test_cfg without fp16=True')
+    if args.int8 and cfg.get('compile'):
+        raise SystemExit('--int8: expected a config without compile; --cfg-options compile=False')
     if args.show or args.show_dir is not None:
         draw_predictions(cfg, args)
     if args.tta:
@@ -196,6 +198,7 @@ def main() -> None:
         replace_and_compare(runner, 'fused', lambda model, _: fuse(model), args.amp)
     if args.int8:
         replace_and_compare(runner, 'int8', in_int8, False)
+    launch.compile_for_testing(runner)
     if args.out is None:
         runner.test()
     else:

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from ..checks import at_least, check_bool, check_int
 from ..version import check_framework
+from .checkpoints import unwrap
 
 
 def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +172,36 @@ def check_numbers(cfg: Config) -> None:
     check_bool('auto_scale_lr.enable', scaling.get('enable', False))
     if 'base_batch_size' in scaling:
         check_int('auto_scale_lr.base_batch_size', scaling['base_batch_size'], 1)
+
+
+def compile_for_testing(runner: Runner) -> None:
+    """Compile what a test computes with, where the config has ``compile``; else do nothing.
+
+    mmengine compiles a train step only. The rest of a test step makes Python objects, one for each
+    sample, so that the backbone and the neck are compiled: one graph each, without breaks, with
+    the weights and the state dict of the model.
+
+    Args:
+        runner (Runner): Runner that is about to test. ``compile`` of its config is true, or the
+            arguments of :func:`torch.compile`.
+
+    Raises:
+        ValueError: ``compile`` is neither a switch nor arguments.
+    """
+    options = runner.cfg.get('compile')
+    if options is None or options is False:
+        return
+    if options is not True and not isinstance(options, dict):
+        raise ValueError(
+            f'compile={options!r}: expected True, False or arguments of torch.compile, such as '
+            "dict(backend='aot_eager')"
+        )
+    arguments = {} if options is True else dict(options)
+    model = unwrap(runner.model)
+    for name in ('backbone', 'neck'):
+        part = getattr(model, name, None)
+        if part is not None:
+            part.compile(**arguments)
 
 
 def scale_learning_rate(runner: Runner) -> None:

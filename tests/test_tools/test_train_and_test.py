@@ -135,6 +135,9 @@ def test_int8_is_refused_beside_a_gpu_or_half_precision(trained, run_tool, monke
     half = ('--cfg-options', 'test_cfg.fp16=True')
     with pytest.raises(SystemExit, match='--int8: expected test_cfg without fp16=True'):
         run_tool('test.py', config, work_dir / 'epoch_2.pth', '--int8', *half)
+    compiled = ('--cfg-options', 'compile=True')
+    with pytest.raises(SystemExit, match='--int8: expected a config without compile'):
+        run_tool('test.py', config, work_dir / 'epoch_2.pth', '--int8', *compiled)
     monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
     with pytest.raises(SystemExit):
         run_tool('test.py', 'any.py', 'any.pth', '--int8')
