@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
@@ -145,7 +146,16 @@ def cupy_module() -> ModuleType | None:
 
 
 @cache
+def _tell() -> None:
+    """Once in a process: there are some twenty, of a second and less each."""
+    print_log(
+        "CUDA kernels are compiled when they are first called, or found in CuPy's cache", 'current'
+    )
+
+
+@cache
 def _function(kernel: str, options: tuple[str, ...], device: int) -> Callable:
+    _tell()
     cupy = cupy_module()
     with cupy.cuda.Device(device):
         module = cupy.RawModule(code=source(kernel), options=(*OPTIONS, *options))

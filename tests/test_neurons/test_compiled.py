@@ -1,5 +1,7 @@
 """Kernels through PyTorch's compiler: the spikes of the reference, and when they are chosen."""
 
+import threading
+import time
 import warnings
 
 import pytest
@@ -106,3 +108,19 @@ def test_a_missing_compiler_is_one_warning(fresh, monkeypatch):
         spikes.sum().backward()
         assert torch.equal(neuron(x), spikes)
     assert torch.equal(spikes, MODELS.build(dict(LIF, backend='torch'))(x))
+
+
+def test_what_takes_long_is_told_again_and_again(monkeypatch):
+    told = []
+    monkeypatch.setattr(compiled, 'print_log', lambda text, logger: told.append(text))
+    before = threading.active_count()
+    with compiled._telling('it compiles', told=False, every=0.01):
+        while len(told) < 4:
+            time.sleep(0.01)
+    assert threading.active_count() == before
+    assert told[0] == 'it compiles, the first kernel takes longest'
+    assert all(text.startswith('it compiles: 0 s') for text in told[1:4])
+    told.clear()
+    with pytest.raises(KeyError), compiled._telling('it compiles', told=True, every=60):
+        raise KeyError
+    assert told == []

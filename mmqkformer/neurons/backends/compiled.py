@@ -1,7 +1,10 @@
 """The reference kernels through PyTorch's compiler: C++ on CPUs, Triton on cards that it knows."""
 
+import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from mmengine.logging import print_log
@@ -99,11 +102,8 @@ class CompiledBackend(KernelBackend):
         with torch.autocast(x.device.type, enabled=False):
             compiled = self._kernels.get(key)
             if compiled is None:
-                if not self._kernels:
-                    print_log(
-                        'the neurons are being compiled, the first kernel takes longest', 'current'
-                    )
-                compiled = self._compiled(key, kernel, given)
+                with _telling('the neurons are being compiled', told=bool(self._kernels)):
+                    compiled = self._compiled(key, kernel, given)
             return compiled(*given)
 
     def _compiled(self, key: tuple, kernel: Callable, given: list[Tensor]) -> Callable:
@@ -124,6 +124,26 @@ class CompiledBackend(KernelBackend):
             self._works, compiled = False, kernel
         self._kernels[key] = compiled
         return compiled
+
+
+@contextmanager
+def _telling(what: str, told: bool, every: float = 4.0) -> Iterator[None]:
+    """Logs at once, unless it has been told, and as long as it lasts every so many seconds."""
+    if not told:
+        print_log(f'{what}, the first kernel takes longest', 'current')
+    start, over = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not over.wait(every):
+            print_log(f'{what}: {time.monotonic() - start:.0f} s so far', 'current')
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _steps(x: Tensor) -> Tensor | Steps:
