@@ -74,24 +74,25 @@ class JoinedProjections(nn.Module):
             self.conv.bias.copy_(torch.cat(biases))
         # In a tuple: they have their names elsewhere
         self.neurons = tuple(neurons)
+        self.alike = all(
+            isinstance(neuron, DescribedNeuron)
+            and neuron.learnt() is None
+            and neuron.dynamics == neurons[0].dynamics
+            for neuron in neurons
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """``[T, B, C, H, W]`` to the spikes of each."""
         currents = each_step(self.conv, x)
-        if self._alike():
+        backends = {neuron.backend for neuron in self.neurons} if self.alike else ()
+        if len(backends) == 1 and not self._are_watched():
             return self.neurons[0](currents).split(self.sizes, dim=2)
         parts = currents.split(self.sizes, dim=2)
         return tuple(neuron(part) for neuron, part in zip(self.neurons, parts, strict=True))
 
-    def _alike(self) -> bool:
-        first = self.neurons[0]
-        for neuron in self.neurons:
-            described = isinstance(neuron, DescribedNeuron) and neuron.learnt() is None
-            if not described or neuron.dynamics != first.dynamics:
-                return False
-            if neuron.backend != first.backend or neuron._forward_hooks:
-                return False
-        return not _has_any_global_hook()
+    def _are_watched(self) -> bool:
+        hooked = any(neuron._forward_hooks for neuron in self.neurons)
+        return hooked or _has_any_global_hook()
 
 
 def _joins(layer: nn.Module) -> bool:
