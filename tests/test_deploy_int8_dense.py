@@ -27,7 +27,9 @@ CONFIGS = Path(__file__).parents[1] / 'configs'
             'detection/mask-rcnn_qsd-s_spiking-fpn_1x_coco.py', 'mmdet', marks=pytest.mark.det
         ),
         pytest.param(
-            'segmentation/fpn_qsd-s_4xb5-160k_ade20k-512x512.py', 'mmseg', marks=pytest.mark.seg
+            'segmentation/fpn_qsd-s_4xb5-160k_ade20k-512x512.py',
+            'mmseg',
+            marks=[pytest.mark.seg, pytest.mark.slow],
         ),
     ],
 )

@@ -44,8 +44,10 @@ def tested(run_tool, tmp_path):
     return test
 
 
-@pytest.mark.parametrize('arguments', [(), ('--fuse',), ('--tta',)], ids=' '.join)
-@pytest.mark.parametrize('backend', ['eager', 'aot_eager'])
+@pytest.mark.parametrize(
+    ('backend', 'arguments'),
+    [('eager', ()), ('eager', ('--fuse',)), ('eager', ('--tta',)), ('aot_eager', ())],
+)
 def test_a_compiled_model_tests_the_same(trained, tested, backend, arguments):
     config, work_dir = trained
     checkpoint = work_dir / 'epoch_2.pth'
