@@ -1,6 +1,6 @@
 """The projections of one input that attentions begin with, apart or as one convolution."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -29,11 +29,11 @@ class Projecting(BaseModule):
         super().__init__(init_cfg)
         self.joined: JoinedProjections | None = None
 
-    def projected(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What each gives of ``[T, B, C, H, W]``, in their order."""
+    def projected(self, x: Tensor) -> Iterator[Tensor]:
+        """What each gives of ``[T, B, C, H, W]``, in their order, one as it is asked for."""
         if self.joined is not None:
-            return self.joined(x)
-        return tuple(getattr(self, name)(x) for name in self.projections)
+            return iter(self.joined(x))
+        return (getattr(self, name)(x) for name in self.projections)
 
     def join(self) -> None:
         """Computes all in one convolution, for inference, where they are plain ones without norms.
