@@ -111,3 +111,20 @@ DEVICE Wide differentiate(const Neuron &n, const Wide *x, const Wide *h, Wide *g
     }
     return grad_rate;
 }
+
+// The same for neighbours, from their currents: gradients in memory's type, in their place. Returns
+// the sum of their shares.
+DEVICE Wide differentiate(const Neuron &n, const Pack<Storage> *currents, Pack<Storage> *grads) {
+    Wide grad_rate = 0;
+    FOR_LANES(l) {
+        Wide current[STEPS], h[STEPS], grad[STEPS];
+        FOR_STEPS(t) {
+            current[t] = widen(currents[t].at[l]);
+            grad[t] = widen(grads[t].at[l]);
+        }
+        integrate(n, current, h);
+        grad_rate += differentiate(n, current, h, grad);
+        FOR_STEPS(t) store(&grads[t].at[l], grad[t]);
+    }
+    return grad_rate;
+}

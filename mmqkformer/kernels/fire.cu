@@ -41,16 +41,7 @@ KERNEL fire_backward(
             packs[t] = read(x + t * x_step + i);
             grads[t] = read(grad_spikes + t * grad_step + i);
         }
-        FOR_LANES(l) {
-            Wide current[STEPS], h[STEPS], grad[STEPS];
-            FOR_STEPS(t) {
-                current[t] = widen(packs[t].at[l]);
-                grad[t] = widen(grads[t].at[l]);
-            }
-            integrate(neuron, current, h);
-            grad_rate += differentiate(neuron, current, h, grad);
-            FOR_STEPS(t) store(&grads[t].at[l], grad[t]);
-        }
+        grad_rate += differentiate(neuron, packs, grads);
         FOR_STEPS(t) write(grad_x + t * count + i, grads[t]);
     }
     if (neuron.leak == LEARNT) grad_rates[first_thread()] = grad_rate;

@@ -69,16 +69,7 @@ KERNEL pool_fire_gradients(
         Pack<Place> places[STEPS];
         FOR_STEPS(t) grads[t] = read(grad_spikes + t * grad_step + i);
         pool(x, x_step, i, POOL_ARGUMENTS, packs, places);
-        FOR_LANES(l) {
-            Wide current[STEPS], h[STEPS], grad[STEPS];
-            FOR_STEPS(t) {
-                current[t] = widen(packs[t].at[l]);
-                grad[t] = widen(grads[t].at[l]);
-            }
-            integrate(neuron, current, h);
-            grad_rate += differentiate(neuron, current, h, grad);
-            FOR_STEPS(t) store(&grads[t].at[l], grad[t]);
-        }
+        grad_rate += differentiate(neuron, packs, grads);
         FOR_STEPS(t) {
             write(grad_pooled + t * count + i, grads[t]);
             write(where + t * count + i, places[t]);
