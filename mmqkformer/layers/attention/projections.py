@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from ...neurons import SpikingNeuron
 from ...neurons.base import DescribedNeuron
+from ...neurons.fused.call import are_watched
 from ..conv import SpikingConv
 from ..time import each_step
 
@@ -85,14 +85,10 @@ class JoinedProjections(nn.Module):
         """``[T, B, C, H, W]`` to the spikes of each."""
         currents = each_step(self.conv, x)
         backends = {neuron.backend for neuron in self.neurons} if self.alike else ()
-        if len(backends) == 1 and not self._are_watched():
+        if len(backends) == 1 and not are_watched(*self.neurons):
             return self.neurons[0](currents).split(self.sizes, dim=2)
         parts = currents.split(self.sizes, dim=2)
         return tuple(neuron(part) for neuron, part in zip(self.neurons, parts, strict=True))
-
-    def _are_watched(self) -> bool:
-        hooked = any(neuron._forward_hooks for neuron in self.neurons)
-        return hooked or _has_any_global_hook()
 
 
 def _joins(layer: nn.Module) -> bool:

@@ -65,10 +65,10 @@ class Call:
         return torch.empty(self.threads(work), dtype=wide_type(x.dtype), device=x.device)
 
 
-def _is_watched(module: nn.Module) -> bool:
-    """Whether somebody wants to see what the module is given or returns."""
-    forward = module._forward_hooks or module._forward_pre_hooks
-    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
+def are_watched(*modules: nn.Module) -> bool:
+    """Whether somebody wants to see what one of the modules is given or returns."""
+    hooks = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+    return _has_any_global_hook() or any(getattr(m, name) for m in modules for name in hooks)
 
 
 def call_of(
@@ -86,7 +86,7 @@ def call_of(
         return None
     if not isinstance(neuron.dynamics, IntegrateAndFireDynamics):
         return None
-    if _has_any_global_hook() or any(map(_is_watched, (neuron, *instead_of))):
+    if are_watched(neuron, *instead_of):
         return None
     first = tensors[0]
     if neuron.backend == 'auto' and not first.is_cuda:
