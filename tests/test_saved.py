@@ -25,12 +25,18 @@ def test_bits_come_back(bits, n):
     assert torch.equal(unpack_bits(planes, n), codes)
 
 
-@pytest.mark.skipif(COMPILER is None, reason='there is no C++ compiler')
+@pytest.fixture
+def launcher(monkeypatch):
+    """The kernels as C++, as long as a test runs."""
+    if COMPILER is None:
+        pytest.skip('there is no C++ compiler')
+    monkeypatch.setattr(saved_bits, '_LAUNCHER', CpuLauncher())
+    return saved_bits._LAUNCHER
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize('n', [1, 7, 31, 32, 33, 1000])
-def test_kernels_pack_as_pytorch_does(monkeypatch, n, dtype):
-    launcher = CpuLauncher()
-    monkeypatch.setattr(saved_bits, '_LAUNCHER', launcher)
+def test_kernels_pack_as_pytorch_does(launcher, n, dtype):
     for bits in range(1, 9):
         codes = torch.randint(0, 2**bits, (n,), dtype=torch.uint8)
         planes = pack(codes.to(dtype), bits)
@@ -41,10 +47,7 @@ def test_kernels_pack_as_pytorch_does(monkeypatch, n, dtype):
     assert launcher.together == {8 // dtype.itemsize}
 
 
-@pytest.mark.skipif(COMPILER is None, reason='there is no C++ compiler')
-def test_numbers_that_begin_in_the_middle_of_an_access_are_packed(monkeypatch):
-    launcher = CpuLauncher()
-    monkeypatch.setattr(saved_bits, '_LAUNCHER', launcher)
+def test_numbers_that_begin_in_the_middle_of_an_access_are_packed(launcher):
     codes = torch.randint(0, 8, (1001,), dtype=torch.uint8)[1:]
     planes = pack(codes.half().clone()[1:], 3)
     assert torch.equal(unpack(planes, 999, torch.float16), codes[1:].half())
