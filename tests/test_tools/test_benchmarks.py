@@ -179,33 +179,6 @@ def test_layers_without_int8_stay_float32(tool):
     assert int8.total(rows, 'int8 with conversion') == [3 + 21]
 
 
-@pytest.mark.parametrize(('heads', 'side'), [(1, 1), (1, 2), (4, 2)])
-def test_the_memory_of_an_attention_is_what_its_tensors_take(tool, heads, side):
-    memory = tool('attention_memory')
-    channels, tokens = 64, side**2
-    counted = {
-        name: memory.counted(attention, channels, side) / 4
-        for name, attention in memory.attentions(channels, heads).items()
-    }
-    product = channels * tokens
-    assert counted[memory.QK_FIRST] == heads * tokens**2 + product
-    assert counted[memory.KV_FIRST] == channels**2 / heads + product
-    # Masked keys and the mask, which has a value for each channel where there are several heads
-    assert counted[memory.QKTA] == product + (product if heads > 1 else tokens)
-
-
-def test_the_papers_memory_is_that_of_its_tensors(tool):
-    memory = tool('attention_memory')
-    for side in memory.PAPER[memory.QKTA]:
-        tokens, product = side**2, 256 * side**2
-        # What is above is blocks of the allocator
-        for name, values in (
-            (memory.QKTA, product + 3 * tokens),
-            (memory.QK_FIRST, tokens**2 + product),
-        ):
-            assert 0.99 < memory.PAPER[name][side] / (values / 2**18) < 1.09 or tokens <= 100
-
-
 def test_the_table_of_an_attentions_memory(run_tool, tmp_path, capsys):
     run_tool('benchmark/attention_memory.py', '--sides', 10, 80, *with_figure(tmp_path))
     out = capsys.readouterr().out

@@ -38,10 +38,9 @@ def token_attention(
         return moved(key, out)
     mask = token_mask(neuron, query, num_heads)
     mask = mask if tap is None else tap(mask)
-    heads = key.unflatten(2, (num_heads, -1))
-    mask = moved(mask, mask.unsqueeze(3).expand_as(heads).flatten(2, 3))
-    # The first factor gives the product its memory format, and the mask has lost its own
-    return multiplied(key, mask)
+    heads = moved(key, key.unflatten(2, (num_heads, -1)))
+    passed = multiplied(heads, moved(mask, mask.unsqueeze(3)))
+    return moved(passed, passed.flatten(2, 3))
 
 
 def token_mask(neuron: SpikingNeuron, query: Tensor, num_heads: int) -> Tensor:
