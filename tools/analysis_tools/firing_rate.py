@@ -20,6 +20,8 @@ from mmqkformer.analysis.subject import RANDOM_WEIGHTS, Subject, add_subject_arg
 from mmqkformer.files import disk_errors_in_one_line, written_whole
 
 MOST_STEPS = 8
+# What the network of the paper's table is called in a config
+PUBLISHED = ('hst-10-768', dict(base='hst-10-768'))
 STYLE = dict(box=SIMPLE_HEAD, title_justify='left', title_style='bold')
 
 
@@ -67,7 +69,7 @@ def print_tables(subject: Subject, rates: FiringRates) -> None:
     if stages := table_7(rates):
         measured = f'Measured: {subject.name}, {rates.samples} images'
         tables.append(table_of_stages(stages, measured))
-        if subject.cfg.model.backbone.get('arch') == 'hst-10-768':
+        if subject.cfg.model.backbone.get('arch') in PUBLISHED:
             published = "Published, not measured here: HST-10-768 on ImageNet, the paper's Table 7"
             tables.append(table_of_stages(PAPER_TABLE_7, published))
     console = Console()
