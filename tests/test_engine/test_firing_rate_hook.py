@@ -81,10 +81,24 @@ def train(run, hook, iterations=6):
     logs = []
     for i in range(iterations):
         run.iter, data = i, batch(i)
+        hook.before_train_iter(run, i, data)
         outputs = run.model.train_step(data, run.optim_wrapper)
         hook.after_train_iter(run, i, data, outputs)
         logs.append({name: float(value) for name, value in outputs.items()})
     return logs
+
+
+def validate(run, hook, i):
+    run.model.eval().val_step(batch(i))
+    hook.after_val_iter(run, i, batch(i))
+    run.model.train()
+
+
+def measure(run, hook):
+    """An iteration that changes no weight."""
+    hook.before_train_iter(run, 0)
+    run.model.data_preprocessor(batch(), True)
+    hook.after_train_iter(run, 0)
 
 
 VARIANTS = {
@@ -107,8 +121,11 @@ def test_a_training_is_the_same_to_the_last_bit(variant):
         model = network(**kwargs)
         counters.clear()
         if variant == 'compiled':
+            # As mmengine's runner and EagerPreprocessingHook
             torch._dynamo.reset()
-            model.forward = torch.compile(model.forward, backend='eager')
+            model.train_step = torch.compile(model.train_step, backend='eager')
+            preprocessor = model.data_preprocessor
+            preprocessor.forward = torch.compiler.disable(preprocessor.forward)
         run = Run(model, wrapped(model, **wrapper))
         hook = begun(run, interval=2) if with_hook else Hook()
         logs.append(train(run, hook))
@@ -147,6 +164,7 @@ def test_half_precision_is_that_of_the_training():
     run = Run(model, wrapped(model, type='CPUAmpOptimWrapper'))
     hook = begun(run, interval=1)
     data = batch()
+    hook.before_train_iter(run, 0, data)
     outputs = model.train_step(data, run.optim_wrapper)
     conv = model.backbone.stages[0].blocks[0].mlp.fc1.conv
     conv.register_forward_hook(lambda module, args, output: types_seen.add(output.dtype))
@@ -161,17 +179,17 @@ def test_a_validation_measures_its_first_batch_once():
     train(run, hook, iterations=2)
     assert run.rows == []
     hook.before_val_epoch(run)
-    for i in range(2):
-        hook.after_val_iter(run, i, batch(i))
-    # As OptimStepEMAHook, which validates the averaged weights behind the others
-    hook.after_val_iter(run, 0, batch(0))
+    # As OptimStepEMAHook does, which validates the averaged weights behind the others
+    for i in (0, 1, 0, 1):
+        validate(run, hook, i)
     ((step, scalars),) = run.rows
     assert step == 3
     expected = firing_rates(model, [dict(inputs=batch(0)['inputs'])])
     assert scalars['val/firing_rate/network'] == expected.mean
     hook.after_train(run)
+    assert not model.data_preprocessor._forward_hooks
     hook.before_val_epoch(run)
-    hook.after_val_iter(run, 0, batch(0))
+    validate(run, hook, 0)
     assert len(run.rows) == 1
 
 
@@ -180,7 +198,7 @@ def test_the_step_of_a_training_by_iterations_is_one():
     hook = begun(run)
     run.iter = 17
     hook.before_val_epoch(run)
-    hook.after_val_iter(run, 0, batch(0))
+    validate(run, hook, 0)
     assert run.rows[0][0] == 17
 
 
@@ -197,7 +215,7 @@ def test_dead_and_saturated_layers_are_named_once_until_they_change():
         nn.init.zeros_(norm.weight)
         nn.init.constant_(norm.bias, shift)
         run.warnings.clear()
-        hook.after_train_iter(run, 0, batch())
+        measure(run, hook)
         return [w for w in run.warnings if f'\n  {fc1}' in f'{w}\n']
 
     assert warnings(0.0)[0].startswith('Firing rates (train, step 1): dead, no spike at all:\n')
@@ -222,7 +240,7 @@ def test_graded_neurons_are_saturated_at_their_most_spikes():
     for shift in (0.25, 0.5):
         nn.init.constant_(norm.bias, shift)
         run.warnings.clear()
-        hook.after_train_iter(run, 0, batch())
+        measure(run, hook)
         found[shift] = ''.join(w for w in run.warnings if 'saturated' in w)
     rates = [scalars['train/firing_rate/backbone.stages.0.blocks.0.mlp.fc1.neuron']
              for _, scalars in run.rows]  # fmt: skip
@@ -236,7 +254,7 @@ def test_other_processes_do_nothing(monkeypatch):
     hook = begun(run, interval=1)
     train(run, hook, iterations=1)
     hook.before_val_epoch(run)
-    hook.after_val_iter(run, 0, batch())
+    validate(run, hook, 0)
     assert run.rows == run.warnings == []
 
 

@@ -113,7 +113,7 @@ def main() -> None:
         if not subject.trained:
             print(RANDOM_WEIGHTS)
         rates = firing_rates(subject.model, subject.batches(args.images))
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
     print_tables(subject, rates)
     write_csv(subject, rates, out / 'firing_rates.csv')

@@ -2,11 +2,13 @@
 
 from contextlib import AbstractContextManager
 
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner.amp import autocast
+from torch import nn
 
 from ...analysis.rates import FiringRates, LayerRate, firing_rates
 from ...checks import check_int, check_number
@@ -23,8 +25,8 @@ class FiringRateHook(Hook):
     ``val/firing_rate/NEURON`` of the first batch of a validation (of the weights that it measures
     first); ``network`` in place of a neuron's name is the mean over all outputs.
 
-    The main process runs one more forward pass for it, in eval mode, in the precision of the
-    training (of the validation), without gradients and outside of compiled graphs, which hooks do
+    The main process runs the batch once more for it, in eval mode, in the precision of the training
+    (of the validation), without gradients and outside of compiled graphs, which hooks of modules do
     not see. The training's own passes stay as they are, so that it computes what it would compute
     without the hook, to the last bit, whatever it is combined with: activation checkpointing,
     packed memory, accumulation, mixed precision, data parallelism, compilation, fused kernels. The
@@ -52,23 +54,31 @@ class FiringRateHook(Hook):
         self.interval = interval
         self.dead = check_number('FiringRateHook.dead', dead, low=0, below=1)
         self.saturated = check_number('FiringRateHook.saturated', saturated, above=dead, high=1)
-        self._in_training = self._due = False
+        self._due = False
+        self._batch: dict | None = None
         # By name what is wrong with a layer, as it was last seen
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, str | None] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Looks for neurons."""
+        """Looks for neurons, and at what the model is given."""
         self._model = unwrap(runner.model)
         if not any(isinstance(module, SpikingNeuron) for module in self._model.modules()):
             raise ValueError(
                 f'FiringRateHook: expected a model with spiking neurons, not '
                 f'{type(self._model).__name__}'
             )
-        self._in_training = True
+        self._handle = self._model.data_preprocessor.register_forward_hook(self._keep)
 
     def after_train(self, runner: Runner) -> None:
-        """Notes that a validation would follow no training."""
-        self._in_training = False
+        """Leaves the model as it was."""
+        self._handle.remove()
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None
+    ) -> None:
+        """Keeps the batch of every ``interval``-th iteration."""
+        due = self.interval is not None and self.every_n_train_iters(runner, self.interval)
+        self._due = due and is_main_process()
 
     def after_train_iter(
         self,
@@ -77,16 +87,14 @@ class FiringRateHook(Hook):
         data_batch: dict | tuple | list | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Measures the batch of every ``interval``-th iteration."""
-        due = self.interval is not None and self.every_n_train_iters(runner, self.interval)
-        if due and is_main_process():
-            precision = runner.optim_wrapper.optim_context(self._model)
-            rates = self._measure(data_batch, precision)
+        """Measures it."""
+        if self._batch is not None:
+            rates = self._measure(runner.optim_wrapper.optim_context(self._model))
             self._log(runner, rates, 'train', runner.iter + 1)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Waits for the first batch: once, also where averaged weights are validated too."""
-        self._due = self._in_training and is_main_process()
+        """Keeps the first batch: once, also where averaged weights are validated too."""
+        self._due = is_main_process()
 
     def after_val_iter(
         self,
@@ -95,18 +103,19 @@ class FiringRateHook(Hook):
         data_batch: dict | tuple | list | None = None,
         outputs: list | None = None,
     ) -> None:
-        """Measures the first batch."""
-        if not self._due:
-            return
-        self._due = False
-        rates = self._measure(data_batch, autocast(enabled=runner.val_loop.fp16))
-        by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
-        self._log(runner, rates, 'val', runner.iter if by_iteration else runner.epoch)
+        """Measures it."""
+        if self._batch is not None:
+            rates = self._measure(autocast(enabled=runner.val_loop.fp16))
+            by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
+            self._log(runner, rates, 'val', runner.iter if by_iteration else runner.epoch)
 
-    def _measure(
-        self, data_batch: dict | tuple | list, precision: AbstractContextManager
-    ) -> FiringRates:
-        batch = self._model.data_preprocessor(data_batch, False)
+    @torch.compiler.disable
+    def _keep(self, preprocessor: nn.Module, args: tuple, batch: dict) -> None:
+        if self._due:
+            self._batch, self._due = batch, False
+
+    def _measure(self, precision: AbstractContextManager) -> FiringRates:
+        batch, self._batch = self._batch, None
         with precision:
             return firing_rates(self._model, [batch])
 
