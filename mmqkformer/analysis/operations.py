@@ -14,6 +14,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ..layers.quant import quantised_layers
 from ..neurons import SpikingNeuron
+from .modes import evaluating
 
 
 @dataclass
@@ -135,7 +136,7 @@ def count_operations(model: nn.Module, shape: tuple[int, ...]) -> Operations:
     """
     counts = Operations(parameters=sum(p.numel() for p in model.parameters()))
     counter = _ProductCounter(counts.layers)
-    with torch.no_grad(), _generators_kept(model), _evaluating(model), _spiking_at_random(model):
+    with torch.no_grad(), _generators_kept(model), evaluating(model), _spiking_at_random(model):
         forward = _Forward(model)
         tensors = {name: _random_like(p) for name, p in forward.named_parameters()}
         tensors |= {name: buffer.clone() for name, buffer in forward.named_buffers()}
@@ -154,19 +155,6 @@ def count_operations(model: nn.Module, shape: tuple[int, ...]) -> Operations:
 def _generators_kept(model: nn.Module) -> torch.random.fork_rng:
     devices = {p.device for p in model.parameters() if p.device.type == 'cuda'}
     return torch.random.fork_rng(devices=list(devices))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    # Flag by flag: parts of a model may be in modes of their own, and train() may freeze some
-    training = {module: module.training for module in model.modules()}
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
 
 
 @contextmanager

@@ -89,6 +89,29 @@ def test_the_average_is_validated_beside_the_raw_weights(path, digits_coco, tmp_
         assert not torch.equal(saved['state_dict'][key], saved['ema_state_dict'][f'module.{key}'])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('path', [det, seg])
+def test_firing_rates_are_logged_and_the_training_stays_the_same(path, digits_coco, tmp_path):
+    weights, logged = [], []
+    for name, hooks in (('without', []), ('with', [dict(type='FiringRateHook', interval=3)])):
+        cfg = small(path, digits_coco, tmp_path / name)
+        cfg.custom_hooks = hooks
+        runner = train(cfg)
+        weights.append(list(runner.model.state_dict().values()))
+        tag = 'firing_rate/backbone.stages.0.embed.convs.0.neuron'
+        lines = scalars(runner)
+        for phase in ('train', 'val'):
+            steps = [line['step'] for line in lines if f'{phase}/{tag}' in line]
+            logged.append((name, phase, steps))
+    assert logged == [
+        ('without', 'train', []),
+        ('without', 'val', []),
+        ('with', 'train', [3]),
+        ('with', 'val', [1]),
+    ]
+    assert all(map(torch.equal, *weights))
+
+
 def variants():
     """Changes of a config that must leave training possible, by name."""
     yield 'amp', dict(optim_wrapper=dict(type='AmpOptimWrapper'))
