@@ -77,7 +77,7 @@ class _ProductCounter(ProductMode):
         super().__init__()
         self.layers = layers
 
-    def on_product(self, operator: str, args: tuple, products: int) -> None:
+    def on_product(self, operator: str, args: tuple, result: Tensor, products: int) -> None:
         """See the base class."""
         layer = self.layers.setdefault(self.running[-1], LayerOperations())
         counts = layer.accumulates if _takes_spikes(args) else layer.multiply_accumulates

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -24,8 +24,8 @@ class ProductMode(TorchDispatchMode):
         self.running = ['']
 
     @abstractmethod
-    def on_product(self, operator: str, args: tuple, products: int) -> None:
-        """What is done at a product: its operator, arguments, and number of scalar products."""
+    def on_product(self, operator: str, args: tuple, result: Tensor, products: int) -> None:
+        """What is done at a product: its operator, what it takes and gives, and its size."""
 
     def on_result(self, func: OpOverload, args: tuple, kwargs: Mapping, result: object) -> None:
         """What is done at any operator, a product included; nothing."""
@@ -61,6 +61,6 @@ class ProductMode(TorchDispatchMode):
         if packet in flop_registry:
             # PyTorch counts a multiplication and an addition as two
             products = flop_registry[packet](*args, **kwargs, out_val=result) // 2
-            self.on_product(str(packet), args, products)
+            self.on_product(str(packet), args, result, products)
         self.on_result(func, args, kwargs, result)
         return result
