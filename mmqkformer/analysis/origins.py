@@ -152,7 +152,8 @@ def _maximum(call: _Call) -> Origin:
 def _added(call: _Call) -> Origin:
     kept = _kept(call)
     if kept.unit is None:
-        return kept
+        several = len(call.origins) > 1 and call.analogue is not None
+        return Origin('sums of currents') if several else kept
     numbers = [_number(constant) for constant in call.constants]
     if any(number is None or not _is_multiple(number, kept.unit) for number in numbers):
         return Origin(f'{kept.made_of} and constants')

@@ -248,9 +248,7 @@ def _coincidences(left: Tensor, right: Tensor) -> float:
     return min(driven(left, (right > 0).double()), driven((left > 0).double(), right))
 
 
-def _fanned_out(
-    operator: str, args: tuple, result: Tensor, spikes: Tensor, is_left: bool
-) -> float:
+def _fanned_out(operator: str, args: tuple, result: Tensor, spikes: Tensor, is_left: bool) -> float:
     """Additions that numbers of spikes make, each of a weight or an analogue number."""
     if operator != 'aten.convolution':
         return float(spikes.sum()) * result.size(-1 if is_left else -2)
@@ -276,7 +274,7 @@ def _reached(
 
 
 @torch.no_grad()
-def measure_work(model: nn.Module, batches: Iterable[Tensor]) -> Work:
+def measure_work(model: nn.Module, batches: Iterable[Mapping]) -> Work:
     """Counts the products of a network on inputs, and the additions that its spikes make of them.
 
     Convolutions, linear layers and matrix products are counted, where they run: what is computed
@@ -293,8 +291,9 @@ def measure_work(model: nn.Module, batches: Iterable[Tensor]) -> Work:
 
     Args:
         model (nn.Module): A model of mmpretrain, mmdet or mmseg, in eval mode.
-        batches (Iterable[Tensor]): Images ``[B, C, H, W]``, or frames of events
-            ``[B, T, C, H, W]``, normalised.
+        batches (Iterable[Mapping]): Of each the ``inputs``, images ``[B, C, H, W]`` or frames of
+            events ``[B, T, C, H, W]``, normalised, as
+            :meth:`~mmqkformer.analysis.subject.Subject.batches` gives them.
 
     Returns:
         Work: Of one sample.
@@ -306,7 +305,8 @@ def measure_work(model: nn.Module, batches: Iterable[Tensor]) -> Work:
         raise ValueError('model: expected one in eval mode')
     counter, forward, samples = _WorkCounter(), TensorPass(model), 0
     with counter.following(model):
-        for x in batches:
+        for batch in batches:
+            x = batch['inputs']
             counter.start(x)
             with counter:
                 forward(x)
