@@ -34,17 +34,23 @@ class Origin:
 
 
 def numbers_of_spikes(x: Tensor, unit: float) -> Tensor | None:
-    """The whole numbers ``x / unit``, float64; None if some are negative or no whole ones.
+    """The whole numbers ``x / unit``, in the shape and type of ``x``, float32 at least.
 
     Args:
         x (Tensor): Values of any shape.
         unit (float): The value of one spike.
+
+    Returns:
+        Tensor | None: The numbers; None if some are negative or no whole ones.
     """
-    numbers = x.double() / unit
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    numbers = wide if unit == 1 else wide / unit
     whole = numbers.round()
-    if numbers.numel() and (whole.min() < 0 or (numbers - whole).abs().max() > _ROUNDING):
+    if numbers.numel() and whole.min() < 0:
         return None
-    return whole
+    if torch.equal(numbers, whole) or (numbers - whole).abs().max() < _ROUNDING:
+        return whole
+    return None
 
 
 class Origins:

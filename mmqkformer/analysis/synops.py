@@ -14,6 +14,8 @@ from .origins import Origin, Origins, numbers_of_spikes
 from .products import ProductMode
 
 KINDS = ('binary', 'integer', 'analogue')
+# Whose additions are known; others, such as a fused attention with a softmax, are analogue
+_PRODUCTS = {f'aten.{name}' for name in ('convolution', 'mm', 'addmm', 'bmm', 'baddbmm')}
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class _Seen:
         if origin.unit is not None and numbers is None:
             self.made_of = f'differences of {origin.made_of}'
         elif numbers is not None:
-            self.spikes += float(numbers.sum())
+            self.spikes += float(numbers.sum(dtype=torch.float64))
             self.most = max(self.most, int(numbers.max()))
         return numbers
 
@@ -164,7 +166,6 @@ class _Products:
 
     operator: str
     seen: list[_Seen]
-    weighted: bool
     dense: int = 0
     synaptic: float = 0.0
 
@@ -218,13 +219,13 @@ class _WorkCounter(ProductMode):
         """See the base class."""
         left, right = args[1:3] if operator.endswith(('addmm', 'baddbmm')) else args[:2]
         found = [(x, origin) for x in (left, right) if (origin := self.origins.get(x)) is not None]
+        if operator not in _PRODUCTS:
+            found = [(x, Origin(origin.made_of)) for x, origin in found]
         name = self.running[-1]
         if len(found) == 2:
             self.calls[name] += 1
             name = f'{name} ({self.calls[name]})'
-        layer = self.products.setdefault(
-            name, _Products(operator, [_Seen() for _ in found], len(found) == 1)
-        )
+        layer = self.products.setdefault(name, _Products(operator, [_Seen() for _ in found]))
         layer.dense += products
         numbers = [seen.see(x, origin) for seen, (x, origin) in zip(layer.seen, found)]
         if len(numbers) == 2 and None not in numbers:
@@ -243,18 +244,19 @@ def _coincidences(left: Tensor, right: Tensor) -> float:
     """
 
     def driven(left: Tensor, right: Tensor) -> float:
-        return float((left.sum(-2) * right.sum(-1)).sum())
+        columns, rows = left.sum(-2, dtype=torch.float64), right.sum(-1, dtype=torch.float64)
+        return float((columns * rows).sum())
 
-    return min(driven(left, (right > 0).double()), driven((left > 0).double(), right))
+    return min(driven(left, right > 0), driven(left > 0, right))
 
 
 def _fanned_out(operator: str, args: tuple, result: Tensor, spikes: Tensor, is_left: bool) -> float:
     """Additions that numbers of spikes make, each of a weight or an analogue number."""
     if operator != 'aten.convolution':
-        return float(spikes.sum()) * result.size(-1 if is_left else -2)
+        return float(spikes.sum(dtype=torch.float64)) * result.size(-1 if is_left else -2)
     _, weight, _, *place, transposed, _, groups = args
     outputs = weight.size(1) if transposed else weight.size(0) // groups
-    reached = spikes.sum((0, 1))
+    reached = spikes.sum((0, 1), dtype=torch.float64)
     for axis, along in enumerate(zip(spikes.shape[2:], result.shape[2:], weight.shape[2:], *place)):
         shape = [-1 if i == axis else 1 for i in range(reached.dim())]
         reached = reached * _reached(*along, transposed).to(reached).view(shape)
