@@ -104,7 +104,7 @@ def spikes_of(factor: Factor) -> str:
 
 def print_layers(console: Console, work: Work) -> None:
     table = Table(title=f'Layers, means of {work.samples} samples')
-    table.add_column('layer', overflow='fold')
+    table.add_column('layer', no_wrap=True)
     for column in ('kind', 'takes', 'spikes an element', 'non-zero', 'dense', 'SOPs'):
         table.add_column(column, justify='left' if column in ('kind', 'takes') else 'right')
     for layer in work.layers:
