@@ -53,7 +53,7 @@ def _why(layer: LayerWork) -> str | None:
 def _explained(factor: Factor) -> str:
     made_of = factor.made_of
     if made_of.startswith('means'):
-        return f'{made_of}: as additions it would run before the mean, at every step and place'
+        return f'{made_of}: as additions it would run before the mean, once for each of its values'
     if 'currents' in made_of:
         return f'{made_of}: no neuron stands between'
     return f'{made_of}: analogue numbers'
