@@ -16,6 +16,7 @@ _MEANINGS = dict(
     analogue='multiplications and additions',
 )
 _SNN, _ANN, _OTHER = '#34495e', '#95a5a6', '#7f6aa8'
+_UNITS = (('nJ', 1e3), ('µJ', 1e6), ('mJ', 1e9))
 # Rows that a page holds
 _MOST_ROWS = 48
 
@@ -51,7 +52,7 @@ def _shortened(name: str, depth: int | None) -> str:
     name = name.removeprefix('backbone.')
     if depth is None or '.' not in name:
         return name
-    parts = name.split('.')
+    parts = name.split(' (')[0].split('.')
     last = max((i for i, part in enumerate(parts[:4]) if part.isdigit()), default=0)
     return '.'.join(parts[: last + 1 + depth])
 
@@ -85,14 +86,16 @@ def figure_height(work: Work, model: EnergyModel) -> float:
 def _draw_layers(axes: Axes, rows: dict[str, dict[str, float]], model: EnergyModel) -> None:
     positions = range(len(rows))
     before = [0.0] * len(rows)
+    largest = max(sum(row.values()) for row in rows.values())
+    unit, pj = next(((u, pj) for u, pj in _UNITS if largest < 1e3 * pj), _UNITS[-1])
     for kind in KINDS:
-        values = [row[kind] / 1e3 for row in rows.values()]
+        values = [row[kind] / pj for row in rows.values()]
         axes.barh(positions, values, left=before, color=COLOURS[kind], label=_MEANINGS[kind])
         before = [a + b for a, b in zip(before, values)]
     axes.set_yticks(positions, rows, fontsize=7)
     axes.invert_yaxis()
     axes.margins(y=0.01)
-    axes.set_xlabel(f'nJ a sample ({model.name})')
+    axes.set_xlabel(f'{unit} a sample ({model.name})')
     axes.set_title('Energy by layer', fontsize=10)
     axes.legend(fontsize=7)
     axes.spines[['top', 'right']].set_visible(False)

@@ -287,3 +287,22 @@ def test_what_cannot_be_counted_is_refused():
         work_of(net)
     with pytest.raises(ValueError, match='model: expected one in eval mode'):
         work_of(net.train(), torch.ones(1, 2))
+
+
+def test_the_model_stays_as_it_was():
+    """Without hooks, also where its forward pass fails, and with the same outputs."""
+
+    def failing(net, x):
+        net.fc(x)
+        raise KeyError
+
+    net = Net(failing, fc=nn.Linear(2, 4))
+    with pytest.raises(KeyError):
+        work_of(net, torch.ones(1, 2))
+    hooks = [h for m in net.modules() for h in (*m._forward_hooks, *m._forward_pre_hooks)]
+    assert hooks == []
+    model, x = build('configs/qkformer/hst-4-384_1xb64_cifar10.py')
+    with torch.no_grad():
+        before = model(x, mode='tensor')
+        work_of(model, x)
+        assert torch.equal(model(x, mode='tensor'), before)

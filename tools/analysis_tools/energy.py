@@ -95,6 +95,11 @@ def as_run(model: nn.Module, as_trained: bool) -> tuple[nn.Module, str]:
     return fuse(model), 'as deployed: norms and RepConvs are folded'
 
 
+def what_of(factor: Factor) -> str:
+    """What a factor is made of, with the value of a spike where that is not 1."""
+    return factor.made_of + (f', {factor.unit:g} each' if factor.unit not in (None, 1) else '')
+
+
 def spikes_of(factor: Factor) -> str:
     """The mean number of spikes, and the most where there may be more than one."""
     if factor.mean is None:
@@ -108,11 +113,10 @@ def print_layers(console: Console, work: Work) -> None:
     for column in ('kind', 'takes', 'spikes an element', 'non-zero', 'dense', 'SOPs'):
         table.add_column(column, justify='left' if column in ('kind', 'takes') else 'right')
     for layer in work.layers:
-        units = (f'{f.made_of}' + (f' of {f.unit:g}' if f.unit else '') for f in layer.factors)
         table.add_row(
             layer.name or '(the model)',
             layer.kind,
-            '\n'.join(units),
+            '\n'.join(map(what_of, layer.factors)),
             '\n'.join(map(spikes_of, layer.factors)),
             '\n'.join(f'{factor.nonzero:.1%}' for factor in layer.factors),
             f'{layer.dense:,}',
@@ -149,10 +153,16 @@ def print_energies(
 ) -> None:
     table = Table(title='Energy of one sample')
     table.add_column('model')
-    for column in ('SNN', 'its neurons, apart', 'ANN, one step', 'ANN, int8', 'mean input'):
+    for column in (
+        'SNN',
+        'its neurons, apart',
+        'ANN, one step',
+        'ANN, int8',
+        'mean input',
+        'break-even, ANN',
+        'break-even, int8',
+    ):
         table.add_column(column, justify='right')
-    table.add_column('as the ANN at', justify='right')
-    table.add_column('as the int8 ANN at', justify='right')
     for e in estimates:
         energies = (e.snn_mj, e.neurons_mj, e.ann_mj, e.ann_int8_mj)
         breaks = ('never' if r is None else f'{r:.4f}' for r in (e.break_even, e.break_even_int8))
@@ -271,7 +281,8 @@ def look(console: Console, args: argparse.Namespace) -> None:
     x = next(subject.batches(min(args.images, SAMPLES)))['inputs']
     ann_macs = ann_operations(model, tuple(x.shape[1:]))
     estimates = [estimate_energy(work, ann_macs, energy) for energy in ENERGY_MODELS]
-    others = [] if args.no_spikingjelly else spikingjelly_energy(model, x)
+    with console.status("SpikingJelly's estimates"):
+        others = [] if args.no_spikingjelly else spikingjelly_energy(model, x)
     pure = purity(work)
     if not subject.trained:
         console.print(RANDOM_WEIGHTS)
