@@ -1,32 +1,113 @@
-"""What a spiking network does and costs: rates, masks, operations, memory, effects of a batch."""
+"""What a spiking network does and costs: rates, operations, energy, attention, memory, time."""
 
-from .awaken import awaken
-from .batch_of_one import BatchDifference, compare_with_batch_of_one
-from .live_bytes import LiveBytes
-from .masks import record_token_masks
-from .memory import TrainingMemory, micro_batches, training_memory
-from .operations import LayerOperations, Operations, count_operations
-from .rates import FiringRates, LayerRate, firing_rates, table_7
-from .record import recording
-from .saved_bytes import SavedBytes, saved_bytes
+from .awaken import (
+    awaken,
+)
+from .batch_of_one import (
+    BatchDifference,
+    compare_with_batch_of_one,
+)
+from .energy import (
+    ENERGY_MODELS,
+    FLOAT32,
+    INT8,
+    EnergyEstimate,
+    EnergyModel,
+    ImpliedInput,
+    ann_operations,
+    estimate_energy,
+    implied_input,
+)
+from .live_bytes import (
+    LiveBytes,
+)
+from .masks import (
+    record_token_masks,
+)
+from .memory import (
+    TrainingMemory,
+    micro_batches,
+    training_memory,
+)
+from .operations import (
+    LayerOperations,
+    Operations,
+    count_operations,
+)
+from .published import (
+    PUBLISHED_ENERGIES,
+    PUBLISHED_RATES,
+    PublishedEnergy,
+)
+from .purity import (
+    Purity,
+    purity,
+)
+from .rates import (
+    FiringRates,
+    LayerRate,
+    firing_rates,
+    table_7,
+)
+from .record import (
+    recording,
+)
+from .saved_bytes import (
+    SavedBytes,
+    saved_bytes,
+)
+from .spikingjelly_energy import (
+    OtherEstimate,
+    spikingjelly_energy,
+)
+from .synops import (
+    Factor,
+    LayerWork,
+    NeuronWork,
+    Remark,
+    Work,
+    measure_work,
+)
 
 __all__ = [
+    'ENERGY_MODELS',
+    'FLOAT32',
+    'INT8',
+    'PUBLISHED_ENERGIES',
+    'PUBLISHED_RATES',
     'BatchDifference',
+    'EnergyEstimate',
+    'EnergyModel',
+    'Factor',
     'FiringRates',
+    'ImpliedInput',
     'LayerOperations',
     'LayerRate',
+    'LayerWork',
     'LiveBytes',
+    'NeuronWork',
     'Operations',
+    'OtherEstimate',
+    'PublishedEnergy',
+    'Purity',
+    'Remark',
     'SavedBytes',
     'TrainingMemory',
+    'Work',
+    'ann_operations',
     'awaken',
     'compare_with_batch_of_one',
     'count_operations',
+    'estimate_energy',
     'firing_rates',
+    'implied_input',
+    'measure_work',
     'micro_batches',
+    'purity',
     'record_token_masks',
     'recording',
     'saved_bytes',
+    'spikingjelly_energy',
     'table_7',
     'training_memory',
 ]

@@ -9,12 +9,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from ..layers.quant import quantised_layers
 from ..neurons import SpikingNeuron
 from .modes import evaluating
+from .products import ProductMode
 
 
 @dataclass
@@ -72,41 +71,18 @@ class Operations:
         return dict(counts)
 
 
-class _ProductCounter(TorchDispatchMode):
+class _ProductCounter(ProductMode):
     """Counts the products of what runs within, for the module that runs it."""
 
     def __init__(self, layers: dict[str, LayerOperations]) -> None:
         super().__init__()
         self.layers = layers
-        self.running = ['']
 
-    @contextmanager
-    def following(self, model: nn.Module) -> Iterator[None]:
-        """Knows within which module of ``model`` runs."""
-        with ExitStack() as hooks:
-            for name, module in model.named_modules():
-                entering = module.register_forward_pre_hook(partial(self._enter, name))
-                hooks.callback(entering.remove)
-                leaving = module.register_forward_hook(self._leave)
-                hooks.callback(leaving.remove)
-            yield
-
-    def _enter(self, name: str, module: nn.Module, args: tuple) -> None:
-        self.running.append(name)
-
-    def _leave(self, module: nn.Module, args: tuple, output: object) -> None:
-        self.running.pop()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        packet = func.overloadpacket
-        if packet in flop_registry:
-            # PyTorch counts a multiplication and an addition as two
-            products = flop_registry[packet](*args, **(kwargs or {}), out_val=result) // 2
-            layer = self.layers.setdefault(self.running[-1], LayerOperations())
-            counts = layer.accumulates if _takes_spikes(args) else layer.multiply_accumulates
-            counts[str(packet)] = counts.get(str(packet), 0) + products
-        return result
+    def on_product(self, operator: str, args: tuple, result: Tensor, products: int) -> None:
+        """See the base class."""
+        layer = self.layers.setdefault(self.running[-1], LayerOperations())
+        counts = layer.accumulates if _takes_spikes(args) else layer.multiply_accumulates
+        counts[operator] = counts.get(operator, 0) + products
 
 
 def _takes_spikes(args: tuple) -> bool:
@@ -137,7 +113,7 @@ def count_operations(model: nn.Module, shape: tuple[int, ...]) -> Operations:
     counts = Operations(parameters=sum(p.numel() for p in model.parameters()))
     counter = _ProductCounter(counts.layers)
     with torch.no_grad(), _generators_kept(model), evaluating(model), _spiking_at_random(model):
-        forward = _Forward(model)
+        forward = TensorPass(model)
         tensors = {name: _random_like(p) for name, p in forward.named_parameters()}
         tensors |= {name: buffer.clone() for name, buffer in forward.named_buffers()}
         for name, layer in quantised_layers(forward).items():
@@ -178,7 +154,7 @@ def _random_like(parameter: Tensor) -> Tensor:
     return 1.0 + 0.1 * torch.randn_like(parameter)
 
 
-class _Forward(nn.Module):
+class TensorPass(nn.Module):
     """The pass that is counted, as a module: its parameters can be others."""
 
     def __init__(self, model: nn.Module) -> None:

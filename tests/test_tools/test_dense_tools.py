@@ -147,3 +147,22 @@ def test_missing_operators_are_one_clear_error(run_tool, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmcv.ops', None)
     with pytest.raises(ImportError, match='needs mmcv with its compiled operators'):
         run_tool('train.py', DET)
+
+
+@pytest.mark.parametrize(
+    ('config', 'layer'),
+    [
+        pytest.param(DET, 'bbox_head.retina_cls', marks=pytest.mark.det, id='det'),
+        pytest.param(SEG, 'decode_head.conv_seg', marks=pytest.mark.seg, id='seg'),
+    ],
+)
+def test_energy_tells_that_a_stock_neck_is_analogue(config, layer, data, run_tool, tmp_path):
+    path = write_config(config, data, tmp_path)
+    run_tool('analysis_tools/energy.py', path, '--images', 2, '--no-spikingjelly')
+    found = json.loads((tmp_path / 'work_dir/energy/energy.json').read_text())
+    kinds = {layer['name']: layer['kind'] for layer in found['work']['layers']}
+    assert kinds['backbone.stages.0.blocks.0.mlp.fc2.conv'] == 'binary'
+    assert kinds['neck.lateral_convs.0.conv'] == kinds[layer] == 'analogue'
+    reasons = {remark['reason'] for remark in found['purity']['impure']}
+    assert any(reason.startswith('takes means of sums of spikes') for reason in reasons)
+    assert any(reason.startswith('computes aten.relu_ of currents') for reason in reasons)
