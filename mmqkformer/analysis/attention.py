@@ -108,6 +108,29 @@ class Attention:
             asked = self._keys_by_step(self.map[:, :, token - rows * columns])
         return TokenMap(asked, f'{self._product} of one query')
 
+    def of_head(self, head: int, sample: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Mask, keys and masked keys of Q-K token attention, ``X' = A_t (x) K``, as rows of tokens.
+
+        Args:
+            head (int): Which head.
+            sample (int): Which sample of the batch. Defaults to 0.
+
+        Returns:
+            tuple: A_t ``[T, 1, N]``, K and X' ``[T, d, N]`` of the head's d channels.
+
+        Raises:
+            ValueError: The attention has no mask of tokens over keys, or no such head.
+        """
+        if self.over != 'tokens' or self.key is None:
+            raise ValueError(f'{self.kind}: expected an attention with a mask of tokens and keys')
+        heads = self.map.size(2)
+        if not 0 <= head < heads:
+            raise ValueError(f'head={head}: expected 0 to {heads - 1}')
+        key, out = (
+            x[:, sample].flatten(2).unflatten(1, (heads, -1))[:, head] for x in (self.key, self.out)
+        )
+        return self.map[:, sample, head].flatten(1)[:, None], key, out
+
     @property
     def _product(self) -> str:
         """What the map has of a query and a key."""

@@ -74,13 +74,23 @@ def heads_picture(images: np.ndarray, name: str, attention: Attention) -> Pictur
 
 
 def qk_picture(name: str, attention: Attention, head: int = 0) -> Picture | None:
-    """Figure 3 of the paper; None where the attention masks no tokens."""
+    """Figure 3 of the paper; None where the attention masks no tokens.
+
+    Args:
+        name (str): Name of the attention.
+        attention (Attention): The attention.
+        head (int): Which head. Defaults to 0.
+
+    Raises:
+        ValueError: There is no such head.
+    """
     if attention.over != 'tokens':
         return None
+    arrays = attention.of_head(head)
     return Picture(
         f'qk_{name}',
         f'{name}, {attention.kind}, head {head}: white is 1, black is 0',
-        lambda figure, steps: draw_token_attention(figure, attention, steps, head=head),
+        lambda figure, steps: draw_token_attention(figure, *arrays, steps),
         size_of_token_attention,
     )
 

@@ -18,39 +18,27 @@ _STREAMS = dict(spikes='spikes', sums='sums of spikes', membrane='membrane poten
 
 def draw_token_attention(
     figure: FigureBase,
-    attention: Attention,
+    mask: Tensor,
+    key: Tensor,
+    out: Tensor,
     steps: Sequence[int],
-    sample: int = 0,
-    head: int = 0,
     tokens: int = 100,
 ) -> None:
     """Draws Q-K token attention as Figure 3 of the paper does: A_t, K, and X' = A_t (x) K.
 
     Tokens stand on the horizontal axis, the channels of one head on the vertical one; white is 1
-    and black 0. A column for each step.
+    and black 0. A column for each step. The arrays are those of
+    :meth:`~mmqkformer.analysis.Attention.of_head`.
 
     Args:
         figure (FigureBase): Figure or part of one to draw into.
-        attention (Attention): One that masks tokens.
+        mask (Tensor): A_t, ``[T, 1, N]``.
+        key (Tensor): K, ``[T, d, N]``.
+        out (Tensor): X', ``[T, d, N]``.
         steps (Sequence[int]): Which steps, from 0.
-        sample (int): Which sample of the batch. Defaults to 0.
-        head (int): Which head. Defaults to 0.
         tokens (int): Most tokens that are shown; of more a segment in the middle is. Defaults to
             100, as in the paper.
-
-    Raises:
-        ValueError: The attention masks no tokens, its keys are not there, or it has no such head.
     """
-    if attention.over != 'tokens' or attention.key is None:
-        raise ValueError(f'{attention.kind}: expected an attention with a mask of tokens and keys')
-    heads = attention.map.size(2)
-    if not 0 <= head < heads:
-        raise ValueError(f'head={head}: expected 0 to {heads - 1}')
-    mask = attention.map[:, sample, head].flatten(1)[:, None]  # [T, 1, N]
-    key, out = (
-        x[:, sample].flatten(2).unflatten(1, (heads, -1))[:, head]  # [T, d, N]
-        for x in (attention.key, attention.out)
-    )
     total = mask.size(-1)
     first = max(0, (total - tokens) // 2)
     last = min(total, first + tokens)
