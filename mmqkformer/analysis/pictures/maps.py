@@ -13,6 +13,7 @@ from ..attention import Attention
 from ..feature_maps import StageMap
 from .panels import draw_scale, label_row, rows_of_panels
 
+_ACROSS = 4  # time steps side by side
 _STREAMS = dict(spikes='spikes', sums='sums of spikes', membrane='membrane potential')
 
 
@@ -43,19 +44,29 @@ def draw_token_attention(
     first = max(0, (total - tokens) // 2)
     last = min(total, first + tokens)
     brightest = max(1.0, float(key.max()), float(out.max()))
-    parts = (('$A_t$', mask), ('$K$', key), ("$X' = A_t \\otimes K$", out))
+    parts = (('$A_t$', mask), ('$K$\nchannel', key), ("$X' = A_t \\otimes K$\nchannel", out))
     ratios = [max(1, key.size(1) // 12), key.size(1), key.size(1)]
-    axes = figure.subplots(3, len(steps), squeeze=False, sharex=True, height_ratios=ratios)
-    for row, (name, values) in zip(axes, parts):
-        row[0].set_ylabel(name if values is mask else f'{name}\nchannel', fontsize=9)
-        for axis, t in zip(row, steps):
-            _heat(axis, values[t, :, first:last], brightest, 'gray', first)
-            now = f't = {t + 1}:  ' if values is mask else ''
-            axis.set_title(f'{now}mean {float(values[t].mean()):.3f}', fontsize=8)
-            if values is mask or axis is not row[0]:
-                axis.set_yticks([])
-    for axis in axes[-1]:
-        axis.set_xlabel(f'token ({first} to {last - 1}; means of all {total:,})', fontsize=8)
+    groups = [steps[i : i + _ACROSS] for i in range(0, len(steps), _ACROSS)]
+    axes = figure.subplots(
+        3 * len(groups),
+        min(_ACROSS, len(steps)),
+        squeeze=False,
+        sharex=True,
+        height_ratios=ratios * len(groups),
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for group, rows in zip(groups, axes.reshape(len(groups), 3, -1)):
+        for row, (name, values) in zip(rows, parts):
+            row[0].set_ylabel(name, fontsize=9)
+            for axis, t in zip(row, group):
+                _heat(axis, values[t, :, first:last], brightest, first)
+                now = f't = {t + 1}:  ' if values is mask else ''
+                axis.set_title(f'{now}mean {float(values[t].mean()):.3f}', fontsize=8)
+                if values is mask or axis is not row[0]:
+                    axis.set_yticks([])
+        for axis in rows[-1]:
+            axis.set_xlabel(f'token ({first} to {last - 1}; means of all {total:,})', fontsize=8)
 
 
 def draw_channel_mask(figure: FigureBase, attention: Attention, sample: int = 0) -> None:
@@ -132,14 +143,15 @@ def draw_stage_maps(
 
 def size_of_token_attention(steps: int) -> tuple[float, float]:
     """Inches that :func:`draw_token_attention` needs for so many steps."""
-    return 3.2 * steps + 0.8, 5
+    return 3.2 * min(_ACROSS, steps) + 0.8, 4.2 * -(-steps // _ACROSS) + 0.8
 
 
-def _heat(axis: Axes, values: Tensor, brightest: float, cmap: str, first: int) -> None:
+def _heat(axis: Axes, values: Tensor, brightest: float, first: int) -> None:
+    axis.set_axis_on()
     rows, columns = values.shape
     axis.imshow(
         values,
-        cmap=cmap,
+        cmap='gray',
         vmin=0,
         vmax=brightest,
         aspect='auto',
