@@ -1,5 +1,10 @@
 """What a spiking network does and costs: rates, operations, energy, attention, memory, time."""
 
+from .attention import (
+    Attention,
+    TokenMap,
+    record_attention,
+)
 from .awaken import (
     awaken,
 )
@@ -18,11 +23,15 @@ from .energy import (
     estimate_energy,
     implied_input,
 )
+from .feature_maps import (
+    Raster,
+    StageMap,
+    below,
+    record_rasters,
+    record_stage_maps,
+)
 from .live_bytes import (
     LiveBytes,
-)
-from .masks import (
-    record_token_masks,
 )
 from .memory import (
     TrainingMemory,
@@ -75,6 +84,7 @@ __all__ = [
     'INT8',
     'PUBLISHED_ENERGIES',
     'PUBLISHED_RATES',
+    'Attention',
     'BatchDifference',
     'EnergyEstimate',
     'EnergyModel',
@@ -90,12 +100,16 @@ __all__ = [
     'OtherEstimate',
     'PublishedEnergy',
     'Purity',
+    'Raster',
     'Remark',
     'SavedBytes',
+    'StageMap',
+    'TokenMap',
     'TrainingMemory',
     'Work',
     'ann_operations',
     'awaken',
+    'below',
     'compare_with_batch_of_one',
     'count_operations',
     'estimate_energy',
@@ -104,7 +118,9 @@ __all__ = [
     'measure_work',
     'micro_batches',
     'purity',
-    'record_token_masks',
+    'record_attention',
+    'record_rasters',
+    'record_stage_maps',
     'recording',
     'saved_bytes',
     'spikingjelly_energy',

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose, default_collate
 from mmengine.device import get_device
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 from tqdm import tqdm
@@ -63,6 +63,23 @@ class Subject:
             batch = self.model.data_preprocessor(batch, False)
             yield {key: value[:samples] for key, value in batch.items()}
             samples -= settings.batch_size
+
+    def sample(self, index: int) -> dict:
+        """A sample of the config's test set.
+
+        Args:
+            index (int): Its place, from 0.
+
+        Returns:
+            dict: As of :meth:`batches`, of one sample.
+
+        Raises:
+            ValueError: There is no such sample.
+        """
+        dataset = DATASETS.build(self.cfg.test_dataloader.dataset)
+        if index >= len(dataset):
+            raise ValueError(f'sample {index}: expected 0 to {len(dataset) - 1}')
+        return self.model.data_preprocessor(default_collate([dataset[index]]), False)
 
     def image(self, path: str | Path) -> dict:
         """A file as the config's test pipeline makes an image of it.
@@ -131,11 +148,13 @@ def add_subject_arguments(
     )
 
 
-def open_subject(args: argparse.Namespace) -> Subject:
+def open_subject(args: argparse.Namespace, image: str | Path | None = None) -> Subject:
     """The model that a command line names, ready to be looked into.
 
     Args:
         args (argparse.Namespace): Arguments of :func:`add_subject_arguments`.
+        image (str | Path | None): An image to look at instead of the data set, which then need not
+            be there. Defaults to None.
 
     Returns:
         Subject: Config, model and whether it is trained.
@@ -149,7 +168,8 @@ def open_subject(args: argparse.Namespace) -> Subject:
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     if cfg.get('test_dataloader') is None:
         raise ValueError(f'{args.config}: test_dataloader: expected one, images are taken from it')
-    check_data_root(cfg, ('test_dataloader',))
+    if image is None:
+        check_data_root(cfg, ('test_dataloader',))
     if cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     torch.manual_seed(0)
@@ -158,7 +178,8 @@ def open_subject(args: argparse.Namespace) -> Subject:
     if subject.trained:
         load_any(model, args.checkpoint)
     else:
-        awaken(model.backbone, next(iter(subject.batches(args.images)))['inputs'])
+        batch = subject.image(image) if image else next(iter(subject.batches(args.images)))
+        awaken(model.backbone, batch['inputs'])
     return subject
 
 

@@ -5,7 +5,7 @@ import torch
 from mmengine.registry import MODELS
 from networks import awaken
 
-from mmqkformer.analysis import record_token_masks, saved_bytes
+from mmqkformer.analysis import recording, saved_bytes
 from mmqkformer.models.archs import expand_arch
 from mmqkformer.models.shrink import shrink
 
@@ -69,14 +69,16 @@ def test_dropped_paths_are_those_of_modules(pair):
 
 def test_who_looks_sees_what_there_is_to_see(backend, pair):
     reference, fused = (model.eval() for model in pair)
-    with torch.no_grad():
-        expected, found = (
-            record_token_masks(model, lambda model=model: model(images())) for model in pair
-        )
+    maps = []
+    for model in (reference, fused):
+        with torch.no_grad(), recording(model, 'stages.[01].*.attention_map') as recorded:
+            model(images())
+        maps.append(recorded)
+    expected, found = maps
     assert expected
     assert 'token_attention_forward' not in backend.launcher.launched
-    for name, mask in expected.items():
-        assert torch.equal(found[name], mask)
+    for name, (mask,) in expected.items():
+        assert torch.equal(found[name][0], mask)
     seen = []
     for neuron in (m for m in fused.modules() if hasattr(m, 'dynamics')):
         neuron.register_forward_hook(lambda module, args, spikes: seen.append(spikes))

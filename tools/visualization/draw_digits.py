@@ -15,9 +15,9 @@ from mmpretrain.apis import get_model
 from torch import Tensor
 
 import mmqkformer  # noqa: F401
-from mmqkformer.analysis import record_token_masks
+from mmqkformer.analysis import record_attention
 from mmqkformer.analysis.figures import save_figure
-from mmqkformer.analysis.pictures import draw_masks
+from mmqkformer.analysis.pictures import draw_overlays
 from mmqkformer.checks import at_least
 
 RIGHT, WRONG = '#1b7f4d', '#c0392b'
@@ -73,7 +73,12 @@ def main() -> None:
         results = model.test_step(pseudo_collate([dataset[i] for i in range(len(dataset))]))
     scores = torch.stack([result.pred_score for result in results])
     one = pseudo_collate([dataset[args.sample]])
-    masks = record_token_masks(model.backbone, lambda: model.test_step(one))
+    attentions = record_attention(model.backbone, lambda: model.test_step(one))
+    maps = {
+        f'{name.replace(".blocks.", ".")}\n{a.map.size(2)} heads': a.received()
+        for name, a in attentions.items()
+        if a.over == 'tokens'
+    }
 
     figure = plt.figure(figsize=(11, 9), layout='constrained')
     top, bottom = figure.subfigures(2, 1, height_ratios=[1, 0.9])
@@ -82,7 +87,7 @@ def main() -> None:
         f'Q-K token masks of test image {args.sample} over time: '
         'share of heads that let a token pass'
     )
-    draw_masks(bottom, images[args.sample][..., 0], masks)
+    draw_overlays(bottom, images[args.sample][None], maps, range(model.backbone.time_steps))
     save_figure(figure, args.out)
     print(f'picture: {args.out}')
 
