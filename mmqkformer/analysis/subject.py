@@ -45,22 +45,25 @@ class Subject:
     model: nn.Module
     trained: bool
 
-    def batches(self, samples: int) -> Iterator[dict]:
+    def batches(self, samples: int, preprocess: bool = True) -> Iterator[dict]:
         """The first samples of the config's test loader, with a progress bar.
 
         Args:
             samples (int): At most so many.
+            preprocess (bool): Whether the model's data preprocessor prepares them. Defaults to
+                True.
 
         Yields:
             dict: ``inputs`` ``[B, 3, H, W]``, or frames of events ``[B, T, 2, H, W]``, normalised
-            and on the model's device, and ``data_samples``.
+            and on the model's device, or as the pipeline gives them, and ``data_samples``.
         """
         settings = self.cfg.test_dataloader.copy()
         settings.batch_size = min(settings.batch_size, samples)
         loader = Runner.build_dataloader(settings, seed=0)
         batches = -(-min(samples, len(loader.dataset)) // settings.batch_size)
         for batch in tqdm(islice(loader, batches), total=batches, unit='batch', leave=False):
-            batch = self.model.data_preprocessor(batch, False)
+            if preprocess:
+                batch = self.model.data_preprocessor(batch, False)
             yield {key: value[:samples] for key, value in batch.items()}
             samples -= settings.batch_size
 
@@ -131,11 +134,12 @@ def add_subject_arguments(
     )
 
 
-def open_subject(args: argparse.Namespace) -> Subject:
+def open_subject(args: argparse.Namespace, needs_data: bool = True) -> Subject:
     """The model that a command line names, ready to be looked into.
 
     Args:
         args (argparse.Namespace): Arguments of :func:`add_subject_arguments`.
+        needs_data (bool): Whether its data set has to be there. Defaults to True.
 
     Returns:
         Subject: Config, model and whether it is trained.
@@ -147,9 +151,12 @@ def open_subject(args: argparse.Namespace) -> Subject:
     """
     cfg = launch.load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    if cfg.get('test_dataloader') is None:
-        raise ValueError(f'{args.config}: test_dataloader: expected one, images are taken from it')
-    check_data_root(cfg, ('test_dataloader',))
+    if needs_data:
+        if cfg.get('test_dataloader') is None:
+            raise ValueError(
+                f'{args.config}: test_dataloader: expected one, images are taken from it'
+            )
+        check_data_root(cfg, ('test_dataloader',))
     if cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     torch.manual_seed(0)
