@@ -11,8 +11,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
+from mmengine.hooks import EMAHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner, autocast
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
@@ -127,6 +129,18 @@ def augment_at_test_time(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
+def leave_the_average(cfg: Config) -> None:
+    """Test without the hooks that average weights while training.
+
+    They take part in loading, and are ready for it in a run only, not in front of it.
+    """
+    hooks = cfg.get('custom_hooks') or []
+    kinds = [HOOKS.get(hook['type']) if isinstance(hook, dict) else type(hook) for hook in hooks]
+    cfg.custom_hooks = [
+        hook for hook, kind in zip(hooks, kinds) if kind is None or not issubclass(kind, EMAHook)
+    ]
+
+
 def replace_and_compare(
     runner: Runner, name: str, form_of: Callable[[nn.Module, dict], nn.Module], amp: bool
 ) -> None:
@@ -205,6 +219,8 @@ def main() -> None:
         raise SystemExit('--int8: expected test_cfg without fp16=True')
     if args.int8 and cfg.get('compile'):
         raise SystemExit('--int8: expected a config without compile; --cfg-options compile=False')
+    if args.fuse or args.int8 or args.early_exit is not None:
+        leave_the_average(cfg)
     if args.early_exit is not None and cfg.get('compile'):
         raise SystemExit(
             '--early-exit: expected a config without compile; --cfg-options compile=False'
