@@ -11,16 +11,20 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
+from mmengine.hooks import EMAHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner, autocast
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
+from mmqkformer.analysis import ExitRule
+from mmqkformer.analysis.early_exit import RULES
 from mmqkformer.checks import at_least, number
 from mmqkformer.convert import read_released
 from mmqkformer.datasets.layout import check_data_root
-from mmqkformer.deploy import fuse, spike_flips, to_int8
+from mmqkformer.deploy import EarlyExitClassifier, fuse, spike_flips, to_int8
 from mmqkformer.engine import checkpoints, launch
 from mmqkformer.files import disk_errors_in_one_line
 
@@ -61,7 +65,20 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='compute quantised layers behind neurons in int8, on the CPU, and report as --fuse',
     )
+    parser.add_argument(
+        '--early-exit',
+        metavar='RULE=THRESHOLD',
+        help='run a classifier step by step, a sample until the rule stops it, and report the '
+        f'steps that ran; the rules are {", ".join(RULES)}, such as confidence=0.9',
+    )
     args = parser.parse_args()
+    if args.early_exit is not None:
+        if args.tta or args.int8:
+            parser.error('--early-exit: expected without --tta and --int8')
+        try:
+            args.early_exit = ExitRule.parse(args.early_exit)
+        except ValueError as error:
+            parser.error(f'--early-exit {error}')
     if args.fuse and args.tta:
         parser.error('--fuse: expected without --tta')
     if args.int8 and (args.fuse or args.tta or args.amp):
@@ -112,6 +129,18 @@ def augment_at_test_time(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
+def leave_the_average(cfg: Config) -> None:
+    """Test without the hooks that average weights while training.
+
+    They take part in loading, and are ready for it in a run only, not in front of it.
+    """
+    hooks = cfg.get('custom_hooks') or []
+    kinds = [HOOKS.get(hook['type']) if isinstance(hook, dict) else type(hook) for hook in hooks]
+    cfg.custom_hooks = [
+        hook for hook, kind in zip(hooks, kinds) if kind is None or not issubclass(kind, EMAHook)
+    ]
+
+
 def replace_and_compare(
     runner: Runner, name: str, form_of: Callable[[nn.Module, dict], nn.Module], amp: bool
 ) -> None:
@@ -150,6 +179,17 @@ def in_int8(model: nn.Module, batch: dict) -> nn.Module:
     return other
 
 
+def exit_early(runner: Runner, rule: ExitRule) -> EarlyExitClassifier:
+    """Test the loaded model step by step."""
+    runner.load_or_resume()
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    try:
+        runner.model = EarlyExitClassifier(model, rule)
+    except ValueError as error:
+        raise SystemExit(f'--early-exit: {error}') from error
+    return runner.model
+
+
 def test_and_write(runner: Runner, out: Path, item: str | None) -> None:
     """Test, and write the metrics or the predictions."""
     # both formats are told by the suffix, so the temporary name keeps it
@@ -179,6 +219,12 @@ def main() -> None:
         raise SystemExit('--int8: expected test_cfg without fp16=True')
     if args.int8 and cfg.get('compile'):
         raise SystemExit('--int8: expected a config without compile; --cfg-options compile=False')
+    if args.fuse or args.int8 or args.early_exit is not None:
+        leave_the_average(cfg)
+    if args.early_exit is not None and cfg.get('compile'):
+        raise SystemExit(
+            '--early-exit: expected a config without compile; --cfg-options compile=False'
+        )
     if args.show or args.show_dir is not None:
         draw_predictions(cfg, args)
     if args.tta:
@@ -198,11 +244,16 @@ def main() -> None:
         replace_and_compare(runner, 'fused', lambda model, _: fuse(model), args.amp)
     if args.int8:
         replace_and_compare(runner, 'int8', in_int8, False)
+    exiting = None
+    if args.early_exit is not None:
+        exiting = exit_early(runner, args.early_exit)
     launch.compile_for_testing(runner)
     if args.out is None:
         runner.test()
     else:
         test_and_write(runner, Path(args.out), args.out_item)
+    if exiting is not None:
+        print_log(exiting.report(), 'current')
     del runner
     launch.leave_process_group()
 

@@ -1,7 +1,7 @@
 """What a tool looks at: the model of a config, its weights, and images of the config's loader."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from mmengine.dataset import Compose, default_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..checks import at_least
@@ -21,6 +21,7 @@ from ..datasets.layout import check_data_root
 from ..engine import checkpoints, launch
 from .awaken import awaken
 
+NO_TEST_SET = 'expected one, images are taken from it'
 LOADERS = ('LoadImageFromFile', 'LoadVerifiedImage')
 RANDOM_WEIGHTS = (
     'RANDOM WEIGHTS, set so that every layer fires: what follows shows what is computed, and says '
@@ -45,22 +46,25 @@ class Subject:
     model: nn.Module
     trained: bool
 
-    def batches(self, samples: int) -> Iterator[dict]:
+    def batches(self, samples: int, preprocess: bool = True) -> Iterator[dict]:
         """The first samples of the config's test loader, with a progress bar.
 
         Args:
             samples (int): At most so many.
+            preprocess (bool): Whether the model's data preprocessor prepares them. Defaults to
+                True.
 
         Yields:
             dict: ``inputs`` ``[B, 3, H, W]``, or frames of events ``[B, T, 2, H, W]``, normalised
-            and on the model's device, and ``data_samples``.
+            and on the model's device, or as the pipeline gives them, and ``data_samples``.
         """
         settings = self.cfg.test_dataloader.copy()
         settings.batch_size = min(settings.batch_size, samples)
         loader = Runner.build_dataloader(settings, seed=0)
         batches = -(-min(samples, len(loader.dataset)) // settings.batch_size)
         for batch in tqdm(islice(loader, batches), total=batches, unit='batch', leave=False):
-            batch = self.model.data_preprocessor(batch, False)
+            if preprocess:
+                batch = self.model.data_preprocessor(batch, False)
             yield {key: value[:samples] for key, value in batch.items()}
             samples -= settings.batch_size
 
@@ -98,6 +102,8 @@ class Subject:
             raise ValueError(f'{path}: {self.name} takes events, expected a config of images')
         if not Path(path).is_file():
             raise FileNotFoundError(f'{path}: no such file')
+        if self.cfg.get('test_dataloader') is None:
+            raise ValueError(f'{self.name}: test_dataloader: {NO_TEST_SET}')
         steps = self.cfg.test_dataloader.dataset.pipeline
         steps = [step for step in steps if step['type'] not in LOADERS]
         steps = [dict(type='LoadImageFromFile'), *steps]
@@ -148,13 +154,15 @@ def add_subject_arguments(
     )
 
 
-def open_subject(args: argparse.Namespace, image: str | Path | None = None) -> Subject:
+def open_subject(
+    args: argparse.Namespace, inputs: Callable[[Subject], Tensor] | None = None
+) -> Subject:
     """The model that a command line names, ready to be looked into.
 
     Args:
         args (argparse.Namespace): Arguments of :func:`add_subject_arguments`.
-        image (str | Path | None): An image to look at instead of the data set, which then need not
-            be there. Defaults to None.
+        inputs (Callable | None): Gives what is looked at instead of the data set, which then need
+            not be there. Defaults to None.
 
     Returns:
         Subject: Config, model and whether it is trained.
@@ -166,9 +174,9 @@ def open_subject(args: argparse.Namespace, image: str | Path | None = None) -> S
     """
     cfg = launch.load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    if cfg.get('test_dataloader') is None:
-        raise ValueError(f'{args.config}: test_dataloader: expected one, images are taken from it')
-    if image is None:
+    if inputs is None:
+        if cfg.get('test_dataloader') is None:
+            raise ValueError(f'{args.config}: test_dataloader: {NO_TEST_SET}')
         check_data_root(cfg, ('test_dataloader',))
     if cfg.get('data_preprocessor') is not None:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
@@ -178,9 +186,12 @@ def open_subject(args: argparse.Namespace, image: str | Path | None = None) -> S
     if subject.trained:
         load_any(model, args.checkpoint)
     else:
-        batch = subject.image(image) if image else next(iter(subject.batches(args.images)))
-        awaken(model.backbone, batch['inputs'])
+        awaken(model.backbone, inputs(subject) if inputs else _first(subject, args.images))
     return subject
+
+
+def _first(subject: Subject, images: int) -> Tensor:
+    return next(iter(subject.batches(images)))['inputs']
 
 
 def load_any(model: nn.Module, address: str) -> None:

@@ -1,16 +1,21 @@
 """Trained networks as hardware runs them."""
 
 from .binary import BinaryExpansion, expand_to_binary
+from .early_exit import EarlyExitClassifier
+from .export import Agreement, export
 from .flips import Flips, spike_flips
 from .fuse import fuse
 from .int8 import Int8Layer, to_int8
 from .packed import load_packed, save_packed
 
 __all__ = [
+    'Agreement',
     'BinaryExpansion',
+    'EarlyExitClassifier',
     'Flips',
     'Int8Layer',
     'expand_to_binary',
+    'export',
     'fuse',
     'load_packed',
     'save_packed',

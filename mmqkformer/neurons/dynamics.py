@@ -42,6 +42,13 @@ class Dynamics(Protocol):
     They take tensors ``[T, ...]``, and return such; or :class:`Steps` for each of them.
     """
 
+    def step(self, x: Tensor, v: Tensor | None, rate: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Spikes of one step and the membrane that it leaves, of currents and the membrane before.
+
+        All are of the shape of ``x``; None is the membrane at the start. As many calls as there are
+        steps give the spikes of :meth:`forward` to the last bit.
+        """
+
     def forward(self, x: Tensor, rate: Tensor | None, save: bool) -> tuple[Tensor, tuple]:
         """Spikes ``[T, ...]`` of currents ``[T, ...]``, and the tensors that backward needs."""
 
@@ -99,6 +106,12 @@ class IntegrateAndFireDynamics:
         if self.v_reset is None:
             return h - spike * self.v_threshold
         return spike * self.v_reset + (1.0 - spike) * h
+
+    def step(self, x: Tensor, v: Tensor | None, rate: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See the protocol."""
+        h = self._charge(x, torch.full_like(x, self.v_rest) if v is None else v, rate)
+        spike = self._fires(h).to(x.dtype)
+        return spike, self._reset(h, spike)
 
     def forward(self, x: Tensor, rate: Tensor | None, save: bool) -> tuple[Tensor, tuple]:
         """See the class; for the backward pass H is kept, and X where 1 / tau is learnt."""
@@ -179,6 +192,12 @@ class IntegerDynamics:
         if self.half_up:
             return (h > 0) & (h < self.levels)
         return (h >= 0) & (h <= self.levels)
+
+    def step(self, x: Tensor, v: Tensor | None, rate: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See the protocol; the membrane is what is left of H."""
+        h = self.decay * (torch.zeros_like(x) if v is None else v) + self.scale * x
+        counts = self._counts(h)
+        return counts / self.divisor, h - counts
 
     def forward(self, x: Tensor, rate: Tensor | None, save: bool) -> tuple[Tensor, tuple]:
         """See the class; for the backward pass the window is kept, one byte a neuron and step."""

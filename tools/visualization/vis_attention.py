@@ -170,7 +170,9 @@ def write(picture: Picture, heading: str, notices: list[str], time_steps: int, p
 def run(args: argparse.Namespace) -> None:
     """All pictures of all images."""
     images = images_of(args)
-    subject = open_subject(args, next(iter(images.values())) if args.image else None)
+    first = next(iter(images.values()))
+    inputs = (lambda subject: subject.image(first)['inputs']) if args.image else None
+    subject = open_subject(args, inputs)
     notices = [] if subject.trained else [RANDOM_WEIGHTS]
     for notice in notices:
         print(notice)
