@@ -2,6 +2,8 @@
 
 from .awaken import awaken
 from .batch_of_one import BatchDifference, compare_with_batch_of_one
+from .compare_curves import Comparison, Rule, compare_curves
+from .curves import Curves, read_curves, read_work_dir, released_curves
 from .live_bytes import LiveBytes
 from .masks import record_token_masks
 from .memory import TrainingMemory, micro_batches, training_memory
@@ -11,17 +13,24 @@ from .saved_bytes import SavedBytes, saved_bytes
 
 __all__ = [
     'BatchDifference',
+    'Comparison',
+    'Curves',
     'LayerOperations',
     'LiveBytes',
     'Operations',
+    'Rule',
     'SavedBytes',
     'TrainingMemory',
     'awaken',
+    'compare_curves',
     'compare_with_batch_of_one',
     'count_operations',
     'micro_batches',
+    'read_curves',
+    'read_work_dir',
     'record_token_masks',
     'recording',
+    'released_curves',
     'saved_bytes',
     'training_memory',
 ]
