@@ -35,7 +35,7 @@ class Rule:
     patience: int = 3
     lag: float = 1.0
     spread: float = 3.0
-    window: int = 5
+    window: int = 3
     accuracy_floor: float = 0.5
     loss_floor: float = 0.01
 
