@@ -41,5 +41,7 @@ def draw_batches(figure: FigureBase, rows: Sequence[BatchRow]) -> None:
         axes.set_xlabel('images of a batch')
         axes.grid(alpha=0.25)
     accuracies.set_ylabel('top-1, %')
-    accuracies.legend(fontsize='small')
-    differences.set_ylabel('mean difference of a logit from the image alone')
+    differences.set_ylabel('mean |logit - logit of the image alone|')
+    figure.legend(
+        handles=accuracies.lines, loc='outside lower center', ncols=len(_COLOURS), fontsize='small'
+    )

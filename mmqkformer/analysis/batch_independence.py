@@ -8,6 +8,7 @@ depend on the order of a test set and on the size of its batches.
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from mmengine.dataset import default_collate
@@ -106,7 +107,7 @@ def batch_independence(
     """Tests a classifier with the leak and without, in batches of several sizes and orders.
 
     All is compared with the per-sample network on the images one by one, where both behaviours
-    agree. A progress bar counts the images.
+    agree (which the leaky network's row shows). A progress bar counts the images.
 
     Args:
         model (BaseModel): Classifier in eval mode, with the leak or without; it is not changed.
@@ -125,7 +126,7 @@ def batch_independence(
     twins = {LEAKY: with_batch_leak(model, True), PER_SAMPLE: with_batch_leak(model, False)}
     images = len(dataset)
     sizes = sorted({min(size, images) for size in batch_sizes} - {1})
-    passes = 1 + len(twins) * (1 + len(ORDERS) * len(sizes))
+    passes = len(twins) * (1 + len(ORDERS) * len(sizes))
     with tqdm(total=passes * images, unit='image', leave=False) as bar:
 
         def logits(twin: BaseModel, order: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -140,11 +141,12 @@ def batch_independence(
         as_stored = torch.arange(images)
         alone, labels = logits(twins[PER_SAMPLE], as_stored, 1)
         orders = orders_of(labels, seed)
+        leaky_alone, _ = logits(twins[LEAKY], as_stored, 1)
+        of_one = {LEAKY: leaky_alone, PER_SAMPLE: alone}
         rows = []
         for behaviour, twin in twins.items():
-            runs = [(ANY, as_stored, 1)]
-            runs += [(name, order, size) for size in sizes for name, order in orders.items()]
-            for name, order, size in runs:
+            rows.append(_row(behaviour, ANY, 1, of_one[behaviour], alone, labels))
+            for size, (name, order) in product(sizes, orders.items()):
                 found, _ = logits(twin, order, size)
                 rows.append(_row(behaviour, name, size, found, alone, labels))
     return rows
