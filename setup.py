@@ -89,7 +89,9 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['kernels/*.cu', 'analysis/report/*.html']},
+    package_data={
+        PACKAGE: ['kernels/*.cu', 'analysis/released_curves/*', 'analysis/report/*.html']
+    },
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
     extras_require={

@@ -62,9 +62,10 @@ def test_wheel_carries_everything(wheel):
     expected = {name for name in expected if '__pycache__' not in name}
     assert {'configs/qkformer/README.md', 'tools/dist_train.sh', 'weights/README.md'} <= expected
     assert {f'mmqkformer/.mim/{name}' for name in expected} <= names
-    parts = {name for name in below('mmqkformer') if name.endswith(('.py', '.cu'))}
+    parts = {name for name in below('mmqkformer') if name.endswith(('.py', '.cu', '.csv', '.md'))}
     parts = {name for name in parts if '.mim' not in name}
-    assert 'mmqkformer/kernels/fire.cu' in parts
+    curves = 'mmqkformer/analysis/released_curves/'
+    assert {'mmqkformer/kernels/fire.cu', f'{curves}cifar10.csv', f'{curves}README.md'} <= parts
     assert parts <= names
     assert not {name for name in names if name.startswith(('tests', 'configs', 'tools'))}
 

@@ -1,17 +1,11 @@
 """What a spiking network does and costs: rates, operations, energy, attention, memory, time."""
 
-from .attention import (
-    Attention,
-    TokenMap,
-    record_attention,
-)
-from .awaken import (
-    awaken,
-)
-from .batch_of_one import (
-    BatchDifference,
-    compare_with_batch_of_one,
-)
+from .attention import Attention, TokenMap, record_attention
+from .awaken import awaken
+from .batch_independence import BatchRow, batch_independence, with_batch_leak
+from .batch_of_one import BatchDifference, compare_with_batch_of_one
+from .compare_curves import Comparison, Rule, compare_curves
+from .curves import Curves, read_curves, read_work_dir, released_curves
 from .early_exit import (
     EarlyExit,
     ExitPoint,
@@ -25,90 +19,45 @@ from .early_exit import (
 )
 from .energy import (
     ENERGY_MODELS,
-    FLOAT32,
-    INT8,
     EnergyEstimate,
     EnergyModel,
+    FLOAT32,
+    INT8,
     ImpliedInput,
     ann_operations,
     estimate_energy,
     implied_input,
 )
-from .feature_maps import (
-    Raster,
-    StageMap,
-    below,
-    record_rasters,
-    record_stage_maps,
-)
-from .live_bytes import (
-    LiveBytes,
-)
-from .memory import (
-    TrainingMemory,
-    micro_batches,
-    training_memory,
-)
-from .operations import (
-    LayerOperations,
-    Operations,
-    count_operations,
-)
-from .published import (
-    PUBLISHED_ENERGIES,
-    PUBLISHED_RATES,
-    PublishedEnergy,
-)
-from .purity import (
-    Purity,
-    purity,
-)
-from .rates import (
-    FiringRates,
-    LayerRate,
-    firing_rates,
-    table_7,
-)
-from .record import (
-    recording,
-)
-from .saved_bytes import (
-    SavedBytes,
-    saved_bytes,
-)
-from .spikingjelly_energy import (
-    OtherEstimate,
-    spikingjelly_energy,
-)
-from .stepwise import (
-    StepwiseRun,
-    logits_over_time,
-    run_stepwise,
-)
-from .synops import (
-    Factor,
-    LayerWork,
-    NeuronWork,
-    Remark,
-    Work,
-    measure_work,
-)
+from .feature_maps import Raster, StageMap, below, record_rasters, record_stage_maps
+from .live_bytes import LiveBytes
+from .memory import TrainingMemory, micro_batches, training_memory
+from .operations import LayerOperations, Operations, count_operations
+from .published import PUBLISHED_ENERGIES, PUBLISHED_RATES, PublishedEnergy
+from .purity import Purity, purity
+from .rates import FiringRates, LayerRate, firing_rates, table_7
+from .record import recording
+from .recovery import Recovery, recover
+from .saved_bytes import SavedBytes, saved_bytes
+from .spikingjelly_energy import OtherEstimate, spikingjelly_energy
+from .stepwise import StepwiseRun, logits_over_time, run_stepwise
+from .synops import Factor, LayerWork, NeuronWork, Remark, Work, measure_work
 
 __all__ = [
-    'ENERGY_MODELS',
-    'FLOAT32',
-    'INT8',
-    'PUBLISHED_ENERGIES',
-    'PUBLISHED_RATES',
     'Attention',
     'BatchDifference',
+    'BatchRow',
+    'Comparison',
+    'Curves',
+    'ENERGY_MODELS',
     'EarlyExit',
     'EnergyEstimate',
     'EnergyModel',
     'ExitPoint',
     'ExitRule',
+    'FLOAT32',
     'Factor',
     'FiringRates',
+    'INT8',
     'ImpliedInput',
     'LayerOperations',
     'LayerRate',
@@ -117,10 +66,14 @@ __all__ = [
     'NeuronWork',
     'Operations',
     'OtherEstimate',
+    'PUBLISHED_ENERGIES',
+    'PUBLISHED_RATES',
     'PublishedEnergy',
     'Purity',
     'Raster',
+    'Recovery',
     'Remark',
+    'Rule',
     'SavedBytes',
     'StageMap',
     'StepCosts',
@@ -131,7 +84,9 @@ __all__ = [
     'Work',
     'ann_operations',
     'awaken',
+    'batch_independence',
     'below',
+    'compare_curves',
     'compare_with_batch_of_one',
     'count_operations',
     'estimate_energy',
@@ -144,14 +99,19 @@ __all__ = [
     'micro_batches',
     'predict_over_time',
     'purity',
+    'read_curves',
+    'read_work_dir',
     'record_attention',
     'record_rasters',
     'record_stage_maps',
     'recording',
+    'recover',
+    'released_curves',
     'run_stepwise',
     'saved_bytes',
     'spikingjelly_energy',
     'sweep_thresholds',
     'table_7',
     'training_memory',
+    'with_batch_leak',
 ]

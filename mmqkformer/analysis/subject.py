@@ -117,13 +117,14 @@ class Subject:
 
 
 def add_subject_arguments(
-    parser: argparse.ArgumentParser, images: int, needs_checkpoint: bool = False
+    parser: argparse.ArgumentParser, images: int | None, needs_checkpoint: bool = False
 ) -> None:
     """Adds what :func:`open_subject` takes to the arguments of a tool.
 
     Args:
         parser (argparse.ArgumentParser): The tool's.
-        images (int): Default of ``--images``.
+        images (int | None): Default of ``--images``; None: there is no such argument, as of a tool
+            that takes the whole test set and needs a checkpoint.
         needs_checkpoint (bool): Whether random weights make no sense. Defaults to False.
     """
     parser.add_argument('config', help='config file')
@@ -133,12 +134,13 @@ def add_subject_arguments(
         help="weights, this zoo's or a release's as downloaded"
         + ('' if needs_checkpoint else '; without them random ones, which the output says'),
     )
-    parser.add_argument(
-        '--images',
-        type=at_least(1),
-        default=images,
-        help="so many, the first of the config's test set (default: %(default)s)",
-    )
+    if images is not None:
+        parser.add_argument(
+            '--images',
+            type=at_least(1),
+            default=images,
+            help="so many, the first of the config's test set (default: %(default)s)",
+        )
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -126,13 +126,16 @@ class BatchLeakingNeuron(SpikingNeuron):
     it.
 
     Args:
-        neuron (dict | None): The neuron. Defaults to None, ``dict(type='LIFNeuron', tau=2.0)``.
+        neuron (dict | SpikingNeuron | None): The neuron. Defaults to None,
+            ``dict(type='LIFNeuron', tau=2.0)``.
     """
 
-    def __init__(self, neuron: dict | None = None) -> None:
+    def __init__(self, neuron: dict | SpikingNeuron | None = None) -> None:
         super().__init__()
         neuron = dict(type='LIFNeuron', tau=2.0) if neuron is None else neuron
-        self.neuron = build_part('neuron', neuron, SpikingNeuron)
+        if not isinstance(neuron, SpikingNeuron):
+            neuron = build_part('neuron', neuron, SpikingNeuron)
+        self.neuron = neuron
         self.levels, self.unit = self.neuron.levels, self.neuron.unit
 
     def fire(self, x: Tensor) -> Tensor:
