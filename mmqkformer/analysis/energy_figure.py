@@ -72,10 +72,10 @@ def draw_energy(
         others (Sequence[OtherEstimate]): SpikingJelly's estimates. Defaults to none.
     """
     left, right = figure.subfigures(1, 2, width_ratios=[1.25, 1])
-    _draw_layers(left.subplots(), layer_rows(work, estimates[0].model), estimates[0].model)
+    draw_layers(left.subplots(), layer_rows(work, estimates[0].model), estimates[0].model)
     shares, models = right.subplots(2, 1, height_ratios=[1, 2.6])
-    _draw_shares(shares, work, estimates[0].model)
-    _draw_models(models, estimates, others)
+    draw_shares(shares, work, estimates[0].model)
+    draw_models(models, estimates, others)
 
 
 def figure_height(work: Work, model: EnergyModel) -> float:
@@ -83,7 +83,14 @@ def figure_height(work: Work, model: EnergyModel) -> float:
     return max(5.5, 1.4 + 0.19 * len(layer_rows(work, model)))
 
 
-def _draw_layers(axes: Axes, rows: dict[str, dict[str, float]], model: EnergyModel) -> None:
+def draw_layers(axes: Axes, rows: dict[str, dict[str, float]], model: EnergyModel) -> None:
+    """Draws the energy by layer.
+
+    Args:
+        axes (Axes): Where to draw.
+        rows (dict[str, dict[str, float]]): Energies, see :func:`layer_rows`.
+        model (EnergyModel): The model that they are of.
+    """
     positions = range(len(rows))
     before = [0.0] * len(rows)
     largest = max(sum(row.values()) for row in rows.values())
@@ -101,7 +108,14 @@ def _draw_layers(axes: Axes, rows: dict[str, dict[str, float]], model: EnergyMod
     axes.spines[['top', 'right']].set_visible(False)
 
 
-def _draw_shares(axes: Axes, work: Work, model: EnergyModel) -> None:
+def draw_shares(axes: Axes, work: Work, model: EnergyModel) -> None:
+    """Draws what share of the dense operations and of the energy each kind has.
+
+    Args:
+        axes (Axes): Where to draw.
+        work (Work): What :func:`measure_work` tells of a network.
+        model (EnergyModel): The model of the energy.
+    """
     bars = {
         'dense\noperations': {kind: work.dense(kind) for kind in KINDS},
         'energy': {
@@ -126,9 +140,16 @@ def _draw_shares(axes: Axes, work: Work, model: EnergyModel) -> None:
     axes.spines[['top', 'right', 'bottom']].set_visible(False)
 
 
-def _draw_models(
+def draw_models(
     axes: Axes, estimates: Sequence[EnergyEstimate], others: Sequence[OtherEstimate]
 ) -> None:
+    """Draws the energy under each model, beside that of the ANN.
+
+    Args:
+        axes (Axes): Where to draw.
+        estimates (Sequence[EnergyEstimate]): The energy under models.
+        others (Sequence[OtherEstimate]): SpikingJelly's estimates.
+    """
     bars = []
     for estimate in estimates:
         bars.append((f'SNN, {estimate.model.name}', estimate.snn_mj, _SNN))

@@ -48,3 +48,14 @@ def fuse(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)
     return model
+
+
+def as_deployed(model: nn.Module) -> tuple[nn.Module, str]:
+    """A model with its norms folded where that can be, and how it is, in words.
+
+    Args:
+        model (nn.Module): See :func:`fuse`. Of quantised weights it is the model itself.
+    """
+    if quantised_layers(model):
+        return model, 'as trained: norms do not fold into quantised weights'
+    return fuse(model), 'as deployed: norms and RepConvs are folded'

@@ -20,7 +20,6 @@ import matplotlib.pyplot as plt
 from mmengine.registry import MODELS, init_default_scope
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from mmqkformer.analysis import (
     ENERGY_MODELS,
@@ -41,10 +40,9 @@ from mmqkformer.analysis import (
 from mmqkformer.analysis.energy_figure import draw_energy, figure_height, in_joules
 from mmqkformer.analysis.figures import save_figure
 from mmqkformer.analysis.subject import RANDOM_WEIGHTS, Subject, add_subject_arguments, open_subject
-from mmqkformer.deploy import fuse
+from mmqkformer.deploy import as_deployed
 from mmqkformer.engine import launch
 from mmqkformer.files import disk_errors_in_one_line, written_whole
-from mmqkformer.layers.quant import quantised_layers
 
 # SpikingJelly runs so many samples of a batch at most
 SAMPLES = 8
@@ -84,15 +82,6 @@ def parse_args() -> argparse.Namespace:
         'for this config says of its firing',
     )
     return parser.parse_args()
-
-
-def as_run(model: nn.Module, as_trained: bool) -> tuple[nn.Module, str]:
-    """The network as it is looked at, and how that is."""
-    if as_trained:
-        return model, 'as trained: norms and RepConvs are not folded'
-    if quantised_layers(model):
-        return model, 'as trained: norms do not fold into quantised weights'
-    return fuse(model), 'as deployed: norms and RepConvs are folded'
 
 
 def what_of(factor: Factor) -> str:
@@ -276,7 +265,9 @@ def look(console: Console, args: argparse.Namespace) -> None:
     out = args.out or Path(subject.cfg.work_dir) / 'energy'
     # Now, not behind the work
     out.mkdir(parents=True, exist_ok=True)
-    model, how = as_run(subject.model, args.as_trained)
+    model, how = subject.model, 'as trained: norms and RepConvs are not folded'
+    if not args.as_trained:
+        model, how = as_deployed(subject.model)
     work = measure_work(model, subject.batches(args.images))
     x = next(subject.batches(min(args.images, SAMPLES)))['inputs']
     ann_macs = ann_operations(model, tuple(x.shape[1:]))

@@ -18,6 +18,8 @@ from ...files import write_atomically
 # Text, lines and grid of both, on the page's own background
 THEMES = dict(light=('#1d2430', '#c9ced6'), dark=('#e6e9ee', '#454d5a'))
 COLORS = ('#3b7dd8', '#e07b39', '#2f9e6e', '#b05cc6', '#c9a227', '#d1495b', '#5c9ead', '#8a8f98')
+# Inches whose text can be read on a phone
+WIDEST = 7.0
 PICTURE_SIDE = 168  # pixels, at least
 
 
@@ -60,6 +62,7 @@ class Chart:
     light: str
     dark: str
     alt: str
+    wide: bool = False
     kind: str = 'chart'
 
     @classmethod
@@ -71,10 +74,11 @@ class Chart:
         Args:
             draw (Callable): Draws into the figure that it is given.
             alt (str): What is to be seen, for who cannot see it.
-            size (tuple[float, float]): Width and height, inches; wider, text is small on a phone.
-                Defaults to (6.4, 3.2).
+            size (tuple[float, float]): Width and height, inches. One of more than
+                :data:`WIDEST` is moved sideways on a phone. Defaults to (6.4, 3.2).
         """
-        return cls(*(_svg(draw, size, *THEMES[name]) for name in ('light', 'dark')), alt)
+        light, dark = (_svg(draw, size, *THEMES[name]) for name in ('light', 'dark'))
+        return cls(light, dark, alt, wide=size[0] > WIDEST)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import nn
 from tqdm import tqdm
 
+from ...deploy import as_deployed
 from ...layers.attention import QKTokenAttention, SpikingSelfAttention
 from ..attention import record_attention
 from ..attention_memory import PAPER_SIDES, attention_memory, draw_attention_memory
@@ -18,13 +20,14 @@ from ..curve_figure import draw_comparison
 from ..curves import read_curves, read_work_dir
 from ..early_exit import StepPredictions, predict_over_time, sweep_thresholds
 from ..energy import ENERGY_MODELS, EnergyEstimate, ann_operations, estimate_energy
-from ..energy_figure import draw_layer_energy, draw_models, draw_shares, in_joules, layer_rows
+from ..energy_figure import draw_layers, draw_models, draw_shares, in_joules, layer_rows
 from ..pictures import input_pictures, overlay_arrays
 from ..purity import Purity, purity
-from ..rate_figure import draw_firing_rates, height_of
+from ..rate_figure import draw_firing_rates, figure_of
 from ..rates import COLUMNS, FiringRates, firing_rates, table_7
+from ..spikingjelly_energy import OtherEstimate, spikingjelly_energy
 from ..subject import RANDOM_WEIGHTS, Subject
-from ..synops import Work, as_deployed, measure_work
+from ..synops import Work, measure_work
 from .page import Chart, Films, Section, Table, Text, Tiles, picture
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -62,6 +65,7 @@ class _Findings:
     deployed: str
     pure: Purity
     estimates: list[EnergyEstimate]
+    others: list[OtherEstimate]
     over_time: StepPredictions | None
     whole_only: str
 
@@ -111,8 +115,8 @@ def _look(subject: Subject, samples: int) -> _Findings:
     rates = firing_rates(subject.model, batches('firing rates'))
     model, deployed = as_deployed(subject.model)
     work = measure_work(model, batches('operations'))
-    shape = tuple(next(subject.batches(1))['inputs'].shape[1:])
-    macs = ann_operations(model, shape)
+    one = next(subject.batches(1))['inputs']
+    macs = ann_operations(model, tuple(one.shape[1:]))
     try:
         over_time = predict_over_time(subject.model, batches('accuracy over time'))
         whole_only = ''
@@ -124,6 +128,7 @@ def _look(subject: Subject, samples: int) -> _Findings:
         deployed,
         purity(work),
         [estimate_energy(work, macs, energy) for energy in ENERGY_MODELS],
+        spikingjelly_energy(model, one),
         over_time,
         whole_only,
     )
@@ -154,13 +159,15 @@ def _summary(subject: Subject, found: _Findings) -> Section:
 
 def _firing(found: _Findings) -> Section:
     rates = found.rates
-    size = (6.4, height_of(rates))
+    size = (7.0, figure_of(rates).get_figheight())
     parts = [
         Text(
             'Spikes per output of every neuron, the first layer at the top, and at every time '
             f'step; {rates.samples} samples.'
         ),
-        Chart.of(lambda figure: draw_firing_rates(figure, rates), 'firing rates by layer', size),
+        Chart.of(
+            lambda figure: draw_firing_rates(figure, rates, ''), 'firing rates by layer', size
+        ),
     ]
     if stages := table_7(rates):
         rows = [
@@ -212,13 +219,13 @@ def _energy(found: _Findings) -> Section:
                 f'The ANN is the same network with one step. {assumptions}'
             ),
             Chart.of(
-                lambda figure: draw_models(figure.subplots(), found.estimates),
+                lambda figure: draw_models(figure.subplots(), found.estimates, found.others),
                 'energy by model, beside the ANN',
-                (6.4, 2.4),
+                (6.4, 3.2),
             ),
             Table((*header, 'break-even', 'break-even, int8'), rows),
             Chart.of(
-                lambda figure: draw_layer_energy(figure.subplots(), bars, first),
+                lambda figure: draw_layers(figure.subplots(), bars, first),
                 'energy by layer',
                 (6.4, 1.4 + 0.19 * len(bars)),
             ),
@@ -268,7 +275,7 @@ def _attention(subject: Subject, shown: Sequence[int]) -> list[Section]:
     for index in shown:
         one = inputs[index : index + 1]
         try:
-            attentions = record_attention(subject.model.backbone, lambda: subject.model(one))
+            attentions = record_attention(subject.model.backbone, partial(subject.model, one))
         except ValueError as error:
             return [Section('Attention', [Text(f'None is drawn: {error}.')])]
         images = input_pictures(subject.model.data_preprocessor, one)[0]
@@ -363,14 +370,17 @@ def _memory(model: nn.Module) -> list[Section]:
 def _training(work_dir: Path, reference: str | None) -> Section:
     run = read_work_dir(work_dir)
     comparison = compare_curves(run, read_curves(reference))
-    texts = [Text(verdict(compared)) for compared in comparison.compared]
+    rows = [(compared.quantity, verdict(compared)) for compared in comparison.compared]
     chart = Chart.of(
         lambda figure: draw_comparison(figure, comparison),
         'curves of the training over the reference',
-        (6.4, 7.0),
+        (11.0, 5.0),
     )
     notes = [Text(note) for note in comparison.reference.notes]
-    return Section('Training against the reference', [*texts, chart, *notes])
+    return Section(
+        'Training against the reference',
+        [Table(('quantity', 'verdict'), rows, words=True), chart, *notes],
+    )
 
 
 def _short(count: float) -> str:
