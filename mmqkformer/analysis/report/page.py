@@ -18,8 +18,6 @@ from ...files import write_atomically
 # Text, lines and grid of both, on the page's own background
 THEMES = dict(light=('#1d2430', '#c9ced6'), dark=('#e6e9ee', '#454d5a'))
 COLORS = ('#3b7dd8', '#e07b39', '#2f9e6e', '#b05cc6', '#c9a227', '#d1495b', '#5c9ead', '#8a8f98')
-# Inches whose text can be read on a phone
-WIDEST = 7.0
 PICTURE_SIDE = 168  # pixels, at least
 
 
@@ -62,7 +60,7 @@ class Chart:
     light: str
     dark: str
     alt: str
-    wide: bool = False
+    width: float
     kind: str = 'chart'
 
     @classmethod
@@ -74,11 +72,11 @@ class Chart:
         Args:
             draw (Callable): Draws into the figure that it is given.
             alt (str): What is to be seen, for who cannot see it.
-            size (tuple[float, float]): Width and height, inches. One of more than
-                :data:`WIDEST` is moved sideways on a phone. Defaults to (6.4, 3.2).
+            size (tuple[float, float]): Width and height, inches; one wider than 6.5 is moved
+                sideways on a phone. Defaults to (6.4, 3.2).
         """
         light, dark = (_svg(draw, size, *THEMES[name]) for name in ('light', 'dark'))
-        return cls(light, dark, alt, wide=size[0] > WIDEST)
+        return cls(light, dark, alt, size[0])
 
 
 @dataclass(frozen=True)
@@ -142,6 +140,8 @@ def write_page(path: str | Path, title: str, subtitle: str, sections: Sequence[S
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Names of layers break behind their dots
+    templates.filters['breakable'] = lambda text: text.replace('.', '.\u200b')
     html = templates.get_template('page.html').render(
         title=title, subtitle=subtitle, sections=sections
     )
@@ -157,7 +157,6 @@ def _svg(draw: Callable, size: tuple[float, float], text: str, grid: str) -> str
         'axes.prop_cycle': mpl.cycler(color=COLORS),
         'axes.facecolor': 'none',
         'axes.axisbelow': True,
-        'axes.grid': True,
         'axes.spines.top': False,
         'axes.spines.right': False,
         'figure.facecolor': 'none',

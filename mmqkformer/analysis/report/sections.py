@@ -148,7 +148,11 @@ def _summary(subject: Subject, found: _Findings) -> Section:
         ),
         ('firing rate', f'{found.rates.mean:.4f}', 'spikes per output of a neuron'),
         ('energy', in_joules(energy.snn_mj), f'{energy.model.name}, arithmetic alone'),
-        ('as an ANN', in_joules(energy.ann_int8_mj), 'one step, 8 bits, arithmetic alone'),
+        (
+            'as an ANN of 8 bits',
+            in_joules(energy.ann_int8_mj),
+            f'one step, likewise; in float32 {in_joules(energy.ann_mj)}',
+        ),
     ]
     if found.over_time is not None and subject.trained:
         right = found.over_time.accuracies()[-1]
@@ -318,6 +322,7 @@ def _fewer_steps(found: _Findings) -> Section:
         )
         axes.set(xlabel='time steps, mean over the samples', ylabel='top-1, %')
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
         axes.legend()
 
     rows = [
