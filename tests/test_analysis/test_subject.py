@@ -55,6 +55,29 @@ def test_an_image_goes_through_the_test_pipeline():
     assert image['inputs'].shape == (1, 3, 8, 8)
 
 
+def test_one_sample_is_that_of_the_batches():
+    subject = opened(CONFIG, WEIGHTS)
+    (batch,) = subject.batches(4)
+    sample = subject.sample(3)
+    assert torch.equal(sample['inputs'], batch['inputs'][3:])
+    assert sample['data_samples'][0].gt_label == batch['data_samples'][3].gt_label
+    with pytest.raises(ValueError, match='sample 360: expected 0 to 359'):
+        subject.sample(360)
+
+
+def test_with_an_image_no_data_set_is_needed():
+    parser = argparse.ArgumentParser()
+    add_subject_arguments(parser, images=1)
+    argv = [CONFIG, '--cfg-options', 'test_dataloader.dataset.data_root=nowhere']
+    args = parser.parse_args(argv)
+    with pytest.raises(FileNotFoundError, match='nowhere'):
+        open_subject(args)
+    subject = open_subject(args, ROOT / 'tests/data/seven.png')
+    with torch.no_grad(), recording(subject.model, SpikingNeuron, torch.mean) as rates:
+        subject.model(subject.image(ROOT / 'tests/data/seven.png')['inputs'])
+    assert all(0 < float(rate) < 1 for calls in rates.values() for rate in calls)
+
+
 def test_what_cannot_be_opened_is_told_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nothing\.pth'):
         opened(CONFIG, 'nothing.pth')

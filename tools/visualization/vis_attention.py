@@ -192,7 +192,7 @@ def main() -> None:
     try:
         with disk_errors_in_one_line():
             run(args)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
 
 

@@ -5,6 +5,9 @@ from torch import Tensor, nn
 
 from ...datasets.events.pictures import polarity_image, saturation_of
 
+# What tells it in mmpretrain, mmdet and mmsegmentation
+_SWAPS = ('to_rgb', '_channel_conversion', 'channel_conversion')
+
 
 def input_pictures(preprocessor: nn.Module, inputs: Tensor) -> np.ndarray:
     """The prepared batch as RGB images: what the network sees, cropped and scaled as it does.
@@ -25,7 +28,8 @@ def input_pictures(preprocessor: nn.Module, inputs: Tensor) -> np.ndarray:
         inputs = inputs * preprocessor.std.cpu() + preprocessor.mean.cpu()
     images = inputs.movedim(1, -1).numpy()[:, None] / 255
     # A preprocessor that does not swap the channels leaves them as OpenCV read them
-    return _pixels(images if preprocessor.to_rgb else images[..., ::-1])
+    swapped = any(getattr(preprocessor, name, False) for name in _SWAPS)
+    return _pixels(images if swapped else images[..., ::-1])
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:
