@@ -188,7 +188,8 @@ def config_of(model: dict, side: int, epochs: int, work_dir: Path) -> Config:
     cfg.log_level = 'WARNING'
     cfg.work_dir = str(work_dir)
     cfg.launcher = 'none'
-    return cfg
+    # The runner writes it into the folder under this name
+    return Config(cfg.to_dict(), filename=f'{work_dir.name}.py')
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from ..layers.quant import quantised_layers
 from ..neurons import SpikingNeuron
-from .modes import evaluating
+from .modes import evaluating, generators_kept
 from .products import ProductMode
 
 
@@ -112,7 +112,7 @@ def count_operations(model: nn.Module, shape: tuple[int, ...]) -> Operations:
     """
     counts = Operations(parameters=sum(p.numel() for p in model.parameters()))
     counter = _ProductCounter(counts.layers)
-    with torch.no_grad(), _generators_kept(model), evaluating(model), _spiking_at_random(model):
+    with torch.no_grad(), generators_kept(model), evaluating(model), _spiking_at_random(model):
         forward = TensorPass(model)
         tensors = {name: _random_like(p) for name, p in forward.named_parameters()}
         tensors |= {name: buffer.clone() for name, buffer in forward.named_buffers()}
@@ -126,11 +126,6 @@ def count_operations(model: nn.Module, shape: tuple[int, ...]) -> Operations:
         with counter.following(model), counter:
             functional_call(forward, tensors, sample)
     return counts
-
-
-def _generators_kept(model: nn.Module) -> torch.random.fork_rng:
-    devices = {p.device for p in model.parameters() if p.device.type == 'cuda'}
-    return torch.random.fork_rng(devices=list(devices))
 
 
 @contextmanager

@@ -52,7 +52,9 @@ def draw_firing_rates(figure: Figure, rates: FiringRates, title: str) -> None:
     steps.set_xticks(ticks, ticks + 1)
     steps.set_xlabel('time step', fontsize=8)
     steps.tick_params(left=False)
-    figure.colorbar(drawn, ax=steps, aspect=40, pad=0.02).ax.tick_params(labelsize=7)
+    scale = figure.colorbar(drawn, ax=steps, aspect=40, pad=0.02)
+    scale.set_label('spikes per output', fontsize=8)
+    scale.ax.tick_params(labelsize=7)
     for axes in (bars, steps):
         axes.tick_params(labelsize=7)
         for border in _borders(rates.layers):

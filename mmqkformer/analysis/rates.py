@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..layers import AttentionMap, SpikingBlock, SpikingMLP
 from ..layers.attention import QKChannelAttention, QKTokenAttention
 from ..neurons import SpikingNeuron
-from .modes import evaluating
+from .modes import evaluating, rehearsing
 
 GROUPS = ('embedding', 'attention', 'branch', 'output', 'neck', 'head', 'other')
 QK_ATTENTIONS = (QKTokenAttention, QKChannelAttention)
@@ -135,18 +135,20 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def firing_rates(model: nn.Module, batches: Iterable[dict]) -> FiringRates:
+def firing_rates(model: nn.Module, batches: Iterable[dict], as_it_is: bool = False) -> FiringRates:
     """Counts the spikes of every neuron, exactly, over all samples.
 
     Batches, calls of a neuron that several feature maps pass, and images of different sizes are
     pooled: all outputs have the same weight. Membranes are no spikes and are not counted. The
-    model runs in eval mode, without gradients and, where it was compiled, as it was before; it is
-    left as it was, and no random number is drawn.
+    model runs in eval mode, without gradients and, where it was compiled, as it was before. It is
+    left as it was, its buffers and the random generators too.
 
     Args:
         model (nn.Module): A model of mmpretrain, mmdet or mmseg, or one that is called as they are.
         batches (Iterable[dict]): Arguments of its forward pass in mode ``tensor``: ``inputs``
             ``[B, ...]`` and, where it needs them, ``data_samples``.
+        as_it_is (bool): Whether the model runs in the mode that it is in instead, in training with
+            the statistics of the batch, drop path and dropout. Defaults to False.
 
     Returns:
         FiringRates: The rates.
@@ -159,7 +161,8 @@ def firing_rates(model: nn.Module, batches: Iterable[dict]) -> FiringRates:
     samples = 0
     # Hooks do not see what a compiled graph does
     eager = torch.compiler.set_stance('force_eager')
-    with torch.no_grad(), eager, evaluating(model), _counting(model) as (neurons, products):
+    mode = rehearsing(model) if as_it_is else evaluating(model)
+    with torch.no_grad(), eager, mode, _counting(model) as (neurons, products):
         for batch in batches:
             model(**batch, mode='tensor')
             samples += len(batch['inputs'])

@@ -92,17 +92,37 @@ def test_a_neuron_without_a_time_axis_has_one_step():
     assert rates.layers[0].rates == [1.0]
 
 
-def test_the_model_is_left_as_it_was():
-    model = ByHand(IFNeuron(), nn.Dropout(0.5), nn.Dropout(0.5))
+@pytest.mark.parametrize('as_it_is', [False, True])
+def test_the_model_is_left_as_it_was(as_it_is):
+    norm = nn.BatchNorm1d(1)
+    model = ByHand(IFNeuron(), nn.Dropout(0.5), nn.Dropout(0.5), norm)
     model.neurons[1].eval()
-    state = torch.get_rng_state()
-    firing_rates(model, [batch([1.0])])
+    state, data = torch.get_rng_state(), batch([1.0, 2.0])
+    firing_rates(model, [data], as_it_is)
     with pytest.raises(AttributeError):
-        firing_rates(model, [dict(inputs=None)])
+        firing_rates(model, [dict(inputs=None)], as_it_is)
     assert model.training
-    assert [module.training for module in model.neurons] == [True, False, True]
+    assert [module.training for module in model.neurons] == [True, False, True, True]
+    assert (norm.running_mean, norm.running_var, norm.num_batches_tracked) == (0, 1, 0)
     assert torch.equal(torch.get_rng_state(), state)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    model(**data, mode='tensor')
+    assert norm.num_batches_tracked == 1
+    assert not torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(('as_it_is', 'rate'), [(False, 0.0), (True, 0.5)])
+def test_a_training_normalises_by_the_batch(as_it_is, rate):
+    """Currents of -0.5 and 0.5: as they are none reaches the threshold, normalised one does."""
+
+    class Normed(ByHand):
+        def forward(self, inputs, mode):
+            return super().forward(1.01 * self.norm(inputs), mode)
+
+    model = Normed(IFNeuron(), time_steps=1)
+    model.norm = nn.BatchNorm1d(1)
+    (layer,) = firing_rates(model, [batch([-0.5], [0.5])], as_it_is).layers
+    assert layer.rate == rate
 
 
 @pytest.mark.parametrize('method', ['module', 'forward'])

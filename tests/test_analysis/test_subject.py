@@ -12,6 +12,7 @@ from mmqkformer.datasets.digits import Digits
 from mmqkformer.neurons import SpikingNeuron
 
 ROOT = Path(__file__).resolve().parents[2]
+SEVEN = ROOT / 'tests/data/seven.png'
 CONFIG = str(ROOT / 'configs/qkformer/hst-3-128_1xb64_digits.py')
 WEIGHTS = str(ROOT / 'weights/qkformer_hst-3-128_1xb64_digits.pth')
 
@@ -51,7 +52,7 @@ def test_random_weights_fire_and_are_the_same_every_time():
 
 
 def test_an_image_goes_through_the_test_pipeline():
-    image = opened(CONFIG, WEIGHTS).image(ROOT / 'tests/data/seven.png')
+    image = opened(CONFIG, WEIGHTS).image(SEVEN)
     assert image['inputs'].shape == (1, 3, 8, 8)
 
 
@@ -72,9 +73,9 @@ def test_with_an_image_no_data_set_is_needed():
     args = parser.parse_args(argv)
     with pytest.raises(FileNotFoundError, match='nowhere'):
         open_subject(args)
-    subject = open_subject(args, ROOT / 'tests/data/seven.png')
+    subject = open_subject(args, lambda subject: subject.image(SEVEN)['inputs'])
     with torch.no_grad(), recording(subject.model, SpikingNeuron, torch.mean) as rates:
-        subject.model(subject.image(ROOT / 'tests/data/seven.png')['inputs'])
+        subject.model(subject.image(SEVEN)['inputs'])
     assert all(0 < float(rate) < 1 for calls in rates.values() for rate in calls)
 
 

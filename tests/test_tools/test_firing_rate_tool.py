@@ -35,7 +35,7 @@ def test_rates_of_the_shipped_weights(run_tool, tmp_path, capsys):
     rows = rows_of(tmp_path / 'new/firing_rates.csv')
     neurons = [row for row in rows if row['column'] != "X'"]
     assert len(neurons) == 28
-    assert '28 neurons, 8 images, T = 4' in out
+    assert '28 neurons, 8 samples, T = 4' in out
     for row in neurons:
         assert re.search(rf'^ .*\b{row["role"]} +{float(row["rate"]):.4f} ', out, re.M)
         steps = [float(row[f'rate_{t}']) for t in range(1, 5)]
@@ -72,7 +72,7 @@ def test_the_published_table_stands_beside_the_network_that_it_is_of(capsys):
     cfg = Config.fromfile(ROOT / 'configs/qkformer/hst-10-768_8xb64_in1k.py')
     tool['print_tables'](SimpleNamespace(name='hst-10-768_in1k', cfg=cfg), rates)
     measured, published = capsys.readouterr().out.split('Published, not measured here')
-    assert 'Measured: hst-10-768_in1k, 3 images' in measured
+    assert 'Measured: hst-10-768_in1k, 3 samples' in measured
     assert re.search(r'stage 1 +0\.2500 +- +- +- +- +- +-', measured)
     assert re.search(r'stage 1 +0\.0432 +0\.1784 +0\.3477 +0\.0832 +0\.1478', published)
     assert re.search(r'stage 2 +0\.0231 .* 0\.1869', published)

@@ -67,7 +67,7 @@ def print_tables(subject: Subject, rates: FiringRates) -> None:
     """The layers and, where there is Q-K attention, the paper's table."""
     tables = [table_of_layers(rates)]
     if stages := table_7(rates):
-        measured = f'Measured: {subject.name}, {rates.samples} images'
+        measured = f'Measured: {subject.name}, {rates.samples} samples'
         tables.append(table_of_stages(stages, measured))
         if subject.cfg.model.backbone.get('arch') in PUBLISHED:
             published = "Published, not measured here: HST-10-768 on ImageNet, the paper's Table 7"
@@ -81,7 +81,7 @@ def print_tables(subject: Subject, rates: FiringRates) -> None:
     for table in tables:
         console.print(table)
     print(
-        f'{len(rates.layers)} neurons, {rates.samples} images, T = {rates.time_steps}: '
+        f'{len(rates.layers)} neurons, {rates.samples} samples, T = {rates.time_steps}: '
         f'{rates.mean:.4f} spikes per output'
     )
 
@@ -117,7 +117,7 @@ def main() -> None:
         raise SystemExit(f'error: {error}') from error
     print_tables(subject, rates)
     write_csv(subject, rates, out / 'firing_rates.csv')
-    title = f'Firing rates of {subject.name}: {rates.samples} images of the test set'
+    title = f'Firing rates of {subject.name}: {rates.samples} samples of the test set'
     if not subject.trained:
         title += '\nRANDOM WEIGHTS, set so that every layer fires'
     figure = figure_of(rates)

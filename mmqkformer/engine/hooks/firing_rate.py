@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -21,16 +21,18 @@ class FiringRateHook(Hook):
     """Logs the firing rate of every neuron, and warns of dead and of saturated layers.
 
     Rates are spikes per output (:class:`~mmqkformer.analysis.LayerRate`), logged as
-    ``train/firing_rate/NEURON`` of the batch that an iteration has trained on, and as
-    ``val/firing_rate/NEURON`` of the first batch of a validation (of the weights that it measures
-    first); ``network`` in place of a neuron's name is the mean over all outputs.
+    ``train/firing_rate/NEURON`` of the batch that an iteration has trained on, with the statistics
+    of the batch, and as ``val/firing_rate/NEURON`` of the first batch of a validation, with the
+    running ones (and of the weights that it measures first); ``network`` in place of a neuron's
+    name is the mean over all outputs. Logged and judged are those of the main process.
 
-    The main process runs the batch once more for it, in eval mode, in the precision of the training
-    (of the validation), without gradients and outside of compiled graphs, which hooks of modules do
-    not see. The training's own passes stay as they are, so that it computes what it would compute
-    without the hook, to the last bit, whatever it is combined with: activation checkpointing,
-    packed memory, accumulation, mixed precision, data parallelism, compilation, fused kernels. The
-    pass costs about a third of an iteration, once every ``interval``.
+    The batch passes the model once more for it, as the training (the validation) runs it and in its
+    precision, but without gradients and outside of compiled graphs, which hooks of modules do not
+    see; running statistics and random generators are put back. The training's own passes stay as
+    they are, so that it computes what it would compute without the hook, to the last bit, whatever
+    it is combined with: activation checkpointing, packed memory, accumulation, mixed precision,
+    data parallelism (all processes run the pass, in which synchronised norms meet), compilation,
+    fused kernels. The pass costs about a third of an iteration, once every ``interval``.
 
     Args:
         interval (int | None): Iterations between two measurements in training; None measures at
@@ -77,8 +79,7 @@ class FiringRateHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None
     ) -> None:
         """Keeps the batch of every ``interval``-th iteration."""
-        due = self.interval is not None and self.every_n_train_iters(runner, self.interval)
-        self._due = due and is_main_process()
+        self._due = self.interval is not None and self.every_n_train_iters(runner, self.interval)
 
     def after_train_iter(
         self,
@@ -94,7 +95,7 @@ class FiringRateHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Keeps the first batch: once, also where averaged weights are validated too."""
-        self._due = is_main_process()
+        self._due = True
 
     def after_val_iter(
         self,
@@ -117,8 +118,9 @@ class FiringRateHook(Hook):
     def _measure(self, precision: AbstractContextManager) -> FiringRates:
         batch, self._batch = self._batch, None
         with precision:
-            return firing_rates(self._model, [batch])
+            return firing_rates(self._model, [batch], as_it_is=True)
 
+    @master_only
     def _log(self, runner: Runner, rates: FiringRates, phase: str, step: int) -> None:
         scalars = {layer.name: layer.rate for layer in rates.layers} | {'network': rates.mean}
         runner.visualizer.add_scalars(
