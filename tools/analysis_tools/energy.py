@@ -135,9 +135,14 @@ def print_neurons(console: Console, work: Work) -> None:
     console.print(table)
 
 
-def print_purity(console: Console, pure: Purity, how: str) -> None:
+def print_purity(console: Console, work: Work, pure: Purity, how: str) -> None:
     shares = ', '.join(f'{kind} {share:.2%}' for kind, share in pure.shares.items())
-    console.print(f'\nDense products that add spikes or multiply, {how}: {shares}')
+    console.print(f'\nThe network {how}.\nShares of the dense products: {shares}')
+    console.print(
+        f'Operations of one sample: {work.synaptic("binary"):,.0f} additions of binary spikes, '
+        f'{work.synaptic("integer"):,.0f} of numbers of spikes, '
+        f'{work.dense("analogue"):,} multiply-accumulates'
+    )
     for title, remarks in (
         ('What a chip could not run as additions of spikes', pure.impure),
         ('What folds into weights or thresholds', pure.folds),
@@ -289,7 +294,7 @@ def look(console: Console, args: argparse.Namespace) -> None:
     print_layers(console, work)
     if args.neurons:
         print_neurons(console, work)
-    print_purity(console, pure, how)
+    print_purity(console, work, pure, how)
     print_energies(console, estimates, others)
     write_files(out, subject, work, pure, estimates, others)
     if not subject.trained:
