@@ -282,12 +282,12 @@ def look(console: Console, args: argparse.Namespace) -> None:
     # Now, not behind the work
     out.mkdir(parents=True, exist_ok=True)
     model, how = as_run(subject.model, args.as_trained)
-    work = measure_work(model, subject.batches(args.images))
     x = next(subject.batches(min(args.images, SAMPLES)))['inputs']
-    ann_macs = ann_operations(model, tuple(x.shape[1:]))
-    estimates = [estimate_energy(work, ann_macs, energy) for energy in ENERGY_MODELS]
     with console.status("SpikingJelly's estimates"):
         others = [] if args.no_spikingjelly else spikingjelly_energy(model, x)
+    work = measure_work(model, subject.batches(args.images))
+    ann_macs = ann_operations(model, tuple(x.shape[1:]))
+    estimates = [estimate_energy(work, ann_macs, energy) for energy in ENERGY_MODELS]
     pure = purity(work)
     if not subject.trained:
         console.print(RANDOM_WEIGHTS)
