@@ -9,7 +9,7 @@ from torch import nn
 from zoo import FAMILIES, ROOT, classifier_configs
 
 from mmqkformer.analysis import count_operations, measure_work, recording
-from mmqkformer.deploy import fuse
+from mmqkformer.deploy import expand_to_binary, fuse
 from mmqkformer.models.shrink import shrink_classifier
 from mmqkformer.neurons import LIFNeuron
 
@@ -211,11 +211,13 @@ def test_every_family_counts_as_with_random_spikes(path):
 
 
 def spikingjelly_counts(model, x):
+    """By module and operator, of the whole batch."""
     counter = op_counter.SynOpCounter()
     with torch.no_grad(), op_counter.DispatchCounterMode([counter]):
-        model(x, mode='tensor')
-    root = type(model).__name__
-    return {scope.removeprefix(f'{root}.'): ops for scope, ops in counter.get_counts().items()}
+        model(x)
+    counts = counter.get_counts()
+    names = {scope.split('.', 1)[1]: scope for scope in counts if '.' in scope}
+    return {name.removeprefix('model.'): counts[scope] for name, scope in names.items()}
 
 
 @pytest.mark.parametrize(
@@ -252,6 +254,27 @@ def test_spikingjelly_agrees_on_binary_spikes(path):
     theirs = first.synaptic + binary.mean * second.dense
     assert others[name][torch.ops.aten.bmm.default] == pytest.approx(theirs * len(x))
     assert second.synaptic < binary.mean * second.dense
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        'configs/qkformer/hst-10-384_8xb64_in1k.py',
+        'configs/e_spikeformer/e-spikeformer-10m_8xb256_in1k.py',
+    ],
+    ids=['sums', 'graded'],
+)
+def test_spikingjelly_agrees_on_numbers_of_spikes_once_they_are_binary(path):
+    """Of the same network with n binary maps for numbers up to n, it counts the same additions."""
+    model, x = build(path)
+    others = spikingjelly_counts(expand_to_binary(model), x)
+    compared = 0
+    for layer in work_of(model, x).layers:
+        # In front of the head stands a mean over one step, behind which there are no maps
+        if layer.kind == 'integer' and len(layer.factors) == 1 and layer.name != 'head.fc':
+            assert sum(others[layer.name].values()) == layer.synaptic * len(x), layer.name
+            compared += layer.synaptic > 0
+    assert compared > 10
 
 
 def test_what_is_equal_at_all_steps_is_counted_once():

@@ -124,9 +124,14 @@ def print_neurons(console: Console, work: Work) -> None:
     console.print(table)
 
 
-def print_purity(console: Console, pure: Purity, how: str) -> None:
+def print_purity(console: Console, work: Work, pure: Purity, how: str) -> None:
     shares = ', '.join(f'{kind} {share:.2%}' for kind, share in pure.shares.items())
-    console.print(f'\nDense products that add spikes or multiply, {how}: {shares}')
+    console.print(f'\nThe network {how}.\nShares of the dense products: {shares}')
+    console.print(
+        f'Operations of one sample: {work.synaptic("binary"):,.0f} additions of binary spikes, '
+        f'{work.synaptic("integer"):,.0f} of numbers of spikes, '
+        f'{work.dense("analogue"):,} multiply-accumulates'
+    )
     for title, remarks in (
         ('What a chip could not run as additions of spikes', pure.impure),
         ('What folds into weights or thresholds', pure.folds),
@@ -268,19 +273,19 @@ def look(console: Console, args: argparse.Namespace) -> None:
     model, how = subject.model, 'as trained: norms and RepConvs are not folded'
     if not args.as_trained:
         model, how = as_deployed(subject.model)
-    work = measure_work(model, subject.batches(args.images))
     x = next(subject.batches(min(args.images, SAMPLES)))['inputs']
-    ann_macs = ann_operations(model, tuple(x.shape[1:]))
-    estimates = [estimate_energy(work, ann_macs, energy) for energy in ENERGY_MODELS]
     with console.status("SpikingJelly's estimates"):
         others = [] if args.no_spikingjelly else spikingjelly_energy(model, x)
+    work = measure_work(model, subject.batches(args.images))
+    ann_macs = ann_operations(model, tuple(x.shape[1:]))
+    estimates = [estimate_energy(work, ann_macs, energy) for energy in ENERGY_MODELS]
     pure = purity(work)
     if not subject.trained:
         console.print(RANDOM_WEIGHTS)
     print_layers(console, work)
     if args.neurons:
         print_neurons(console, work)
-    print_purity(console, pure, how)
+    print_purity(console, work, pure, how)
     print_energies(console, estimates, others)
     write_files(out, subject, work, pure, estimates, others)
     if not subject.trained:
