@@ -85,6 +85,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.fine_tune and not args.recalibrate:
         parser.error('--fine-tune: expected with --recalibrate')
+    if args.out.suffix not in ('.png', '.pdf', '.svg'):
+        parser.error(f'--out {args.out}: expected a .png, .pdf or .svg file')
     if args.recalibrate and args.float64:
         parser.error('--recalibrate: expected without --float64, training is in float32')
     return args
