@@ -41,7 +41,7 @@ def draw_batches(figure: FigureBase, rows: Sequence[BatchRow]) -> None:
         axes.set_xlabel('images of a batch')
         axes.grid(alpha=0.25)
     accuracies.set_ylabel('top-1, %')
-    differences.set_ylabel('mean |logit - logit of the image alone|')
+    differences.set_ylabel('mean |logit - logit alone|')
     figure.legend(
         handles=accuracies.lines, loc='outside lower center', ncols=len(_COLOURS), fontsize='small'
     )

@@ -34,7 +34,7 @@ class Rule:
 
     patience: int = 3
     lag: float = 1.0
-    spread: float = 3.0
+    spread: float = 2.0
     window: int = 3
     accuracy_floor: float = 0.5
     loss_floor: float = 0.01
@@ -193,11 +193,11 @@ def rate_factor(compared: Compared) -> float | None:
         compared (Compared): The learning rates.
 
     Returns:
-        float | None: The median of the ratios, if all are within 1 % of it.
+        float | None: The median of the ratios, if all are within 5 % of it.
     """
     ratios = [d.run / d.reference for d in compared.differences if d.reference]
     middle = float(np.median(ratios))
-    near = all(abs(ratio / middle - 1) < 0.01 for ratio in ratios) if middle else False
+    near = all(abs(ratio / middle - 1) < 0.05 for ratio in ratios) if middle else False
     return middle if near else None
 
 
@@ -218,4 +218,4 @@ def verdict(compared: Compared) -> str:
         f'{departure.tolerance:.3g}; most {most}'
     )
     factor = rate_factor(compared) if compared.quantity == 'lr' else None
-    return line if factor is None else f'{line}; {factor:.4g} times the reference throughout'
+    return line if factor is None else f'{line}; about {factor:.3g} times the reference throughout'

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from mmengine.dataset import default_collate
+from mmengine.dataset import DefaultSampler, default_collate
+from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.structures import DataSample
 from torch import nn
@@ -211,6 +212,27 @@ def test_wrong_statistics_come_back_and_the_model_stays(awake, images):
     assert recovery.steps['as it is'] < 70
     assert recovery.steps['statistics re-estimated'] > recovery.steps['as it is']
     assert all(torch.equal(broken[k], v) for k, v in model.state_dict().items())
+
+
+def test_a_head_that_was_lost_is_fine_tuned(awake, images):
+    """Per sample and with the given optimizer; the rate falls to 0, and the model stays."""
+    model = copy.deepcopy(awake).float()
+    nn.init.zeros_(model.head.fc.weight)
+    model.head.fc.bias.data = torch.tensor([1.0, 0.0, 0.0])
+    ours = Samples([sample['inputs'] for sample in images], [1] * 6 + [2] * 6)
+    loader = DataLoader(ours, 6, sampler=DefaultSampler(ours), collate_fn=default_collate)
+    made = []
+
+    def optim_wrapper_of(network):
+        assert not any(isinstance(part, BatchLeakingNeuron) for part in network.modules())
+        made.append(OptimWrapper(torch.optim.AdamW(network.parameters(), lr=0.1)))
+        return made[0]
+
+    recovery = recover(with_batch_leak(model, True), ours, loader, 100.0, 12, 10, optim_wrapper_of)
+    assert recovery.steps['statistics re-estimated'] == 0
+    assert recovery.steps['fine-tuned'] >= 50
+    assert made[0].get_lr()['lr'] == [pytest.approx(0.0)]
+    assert not model.head.fc.weight.any()
 
 
 def test_it_is_drawn():

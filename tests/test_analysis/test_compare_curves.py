@@ -86,7 +86,7 @@ def test_a_rate_is_compared_in_the_digits_printed():
     assert other.departure.epoch == 2
     half = compared({1: 0.000120, 2: 0.000240}, reference, 'lr', units=units)
     assert half.departure.epoch == 1
-    assert verdict(half).endswith('; 0.5 times the reference throughout')
+    assert verdict(half).endswith('; about 0.5 times the reference throughout')
     assert 'throughout' not in verdict(
         compared({1: 0.0001, 2: 0.0004}, reference, 'lr', None, units)
     )

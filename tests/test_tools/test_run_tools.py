@@ -122,3 +122,9 @@ def test_what_cannot_be_tested_over_batches_is_one_line(run_tool, capsys):
     with pytest.raises(SystemExit, match='2'):
         run_tool(BATCHES, CONFIG, WEIGHTS, '--fine-tune', 1)
     assert '--fine-tune: expected with --recalibrate' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='2'):
+        run_tool(BATCHES, CONFIG, WEIGHTS, '--out', 'table.json')
+    assert '--out table.json: expected a .png, .pdf or .svg' in capsys.readouterr().err
+    none = ['train_dataloader=None', 'train_cfg=None', 'optim_wrapper=None']
+    with pytest.raises(SystemExit, match='train_dataloader: expected one, to recalibrate on'):
+        run_tool(BATCHES, CONFIG, WEIGHTS, '--recalibrate', '--cfg-options', *none)

@@ -18,6 +18,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
+from mmpretrain.models import ImageClassifier
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -29,6 +30,7 @@ from mmqkformer.analysis.batch_independence import LEAKY, SORTED
 from mmqkformer.analysis.figures import save_figure
 from mmqkformer.analysis.subject import Subject, add_subject_arguments, open_subject
 from mmqkformer.checks import at_least, number
+from mmqkformer.datasets.layout import check_data_root
 from mmqkformer.files import write_atomically
 
 
@@ -83,6 +85,10 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.fine_tune and not args.recalibrate:
         parser.error('--fine-tune: expected with --recalibrate')
+    if args.out.suffix not in ('.png', '.pdf', '.svg'):
+        parser.error(f'--out {args.out}: expected a .png, .pdf or .svg file')
+    if args.recalibrate and args.float64:
+        parser.error('--recalibrate: expected without --float64, training is in float32')
     return args
 
 
@@ -123,8 +129,10 @@ def print_recovery(recovery: Recovery, target: BatchRow) -> None:
     Console(width=100).print(table)
 
 
-def recover_weights(args: argparse.Namespace, subject: Subject, dataset: Subset, target: float):
-    """Trains and estimates with the config's loader and optimizer."""
+def recover_weights(
+    args: argparse.Namespace, subject: Subject, dataset: Subset, target: float
+) -> Recovery:
+    """Estimates and trains with the config's training images and optimizer."""
     cfg = subject.cfg
 
     def optim_wrapper_of(network: nn.Module) -> OptimWrapper:
@@ -148,6 +156,12 @@ def recover_weights(args: argparse.Namespace, subject: Subject, dataset: Subset,
 def main() -> None:
     args = parse_args()
     subject = open_subject(args)
+    if not isinstance(subject.model, ImageClassifier):
+        raise ValueError(f'{args.config}: expected a classifier of images')
+    if args.recalibrate:
+        if subject.cfg.get('train_dataloader') is None:
+            raise ValueError(f'{args.config}: train_dataloader: expected one, to recalibrate on')
+        check_data_root(subject.cfg, ('train_dataloader',))
     if args.float64:
         subject.model.double()
     dataset = test_set(subject, args.images)
