@@ -252,9 +252,7 @@ _FORMATS: dict[str, tuple[Callable, Callable[[Path], Run]]] = dict(
 
 
 @torch.no_grad()
-def _compare(
-    given: Run, fired: Run, expected: nn.Module, samples: Tensor, batch: int
-) -> Agreement:
+def _compare(given: Run, fired: Run, expected: nn.Module, samples: Tensor, batch: int) -> Agreement:
     """The logits of the file, and the spikes of its other graph, against the model's own."""
     same = flips = outputs = 0
     difference = 0.0
@@ -269,9 +267,7 @@ def _compare(
         difference = max(difference, gap.max().item()) if gap.isfinite().all() else math.inf
         same += int((found.argmax(1) == logits.argmax(1)).sum())
     height, width = samples.shape[-2:]
-    return Agreement(
-        (height, width), batch, len(samples), same, Flips(flips, outputs, difference)
-    )
+    return Agreement((height, width), batch, len(samples), same, Flips(flips, outputs, difference))
 
 
 def _check(found: Sequence[Agreement], max_flips: float, path: str | Path) -> None:
