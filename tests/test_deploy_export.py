@@ -23,6 +23,8 @@ from mmqkformer.neurons import BatchLeakingNeuron, SpikingNeuron
 # Of the module, whose name the package gives to the function
 MODULE = sys.modules[export_function.__module__]
 FAMILIES = [name for name in ARCHITECTURES if '-' not in name]
+# The biases of STSA's attention are those of one grid of tokens
+ONE_SIZE = {'stsa'}
 # Few operators, which is what exporting takes its time for; that of attentions is a slow test
 TINY = [
     dict(
@@ -195,15 +197,17 @@ def of_events(model):
         (without_head, {}, 'SpikingBackbone: expected an image classifier'),
         (of_events, dict(preprocess=True), 'expected to stay outside of the graph'),
         (None, dict(form='tflite'), "form='tflite': expected 'onnx' or 'pt2'"),
+        (None, dict(dynamic_size=True), r'sizes=\[\(8, 8\)\]: expected two at least to compare'),
         (None, dict(dynamic_size=True), 'input of 7 x 8 pixels: expected multiples of the total'),
     ],
 )
 def test_what_cannot_be_exported_is_refused(change, kwargs, message, tmp_path):
     model, images = classifier()
-    images = images[..., :7, :]
+    side = 7 if 'pixels' in message else 8
+    images = images[..., :side, :]
     model = model if change is None else change(model)
     with pytest.raises(ValueError, match=message):
-        export(model, tmp_path / 'model.onnx', {(7, 8): images}, **kwargs)
+        export(model, tmp_path / 'model.onnx', {(side, 8): images}, **kwargs)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -236,4 +240,17 @@ def test_every_family_in_onnx(family, dynamic_size, tmp_path):
     if dynamic_size:
         stride = model.backbone.strides[-1]
         inputs[side + stride, side] = larger(images, side + stride, side)
-    export(model, tmp_path / 'm.onnx', inputs, batches=(1, 2), dynamic_size=dynamic_size)
+    args = dict(batches=(1, 2), dynamic_size=dynamic_size)
+    if dynamic_size and family in ONE_SIZE:
+        with pytest.raises(ValueError, match=r'cannot express|does not run|something else'):
+            export(model, tmp_path / 'm.onnx', inputs, **args)
+        return
+    export(model, tmp_path / 'm.onnx', inputs, **args)
+
+
+def test_what_a_runtime_says_of_a_shape_is_one_error(tmp_path):
+    def run(inputs):
+        raise RuntimeError('bad shape\nand a long story')
+
+    with pytest.raises(ValueError, match=r'^m: not written, .* on \[2, 3\]: bad shape$'):
+        MODULE._explained(run, 'm')(torch.zeros(2, 3))
