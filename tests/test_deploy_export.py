@@ -92,7 +92,8 @@ def reference_evaluator(monkeypatch):
     monkeypatch.setattr(MODULE, '_FORMATS', forms)
 
 
-@pytest.mark.parametrize('form', ['pt2', pytest.param('onnx', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('form', ['pt2', 'onnx'])
 def test_no_spike_flips_in_float64(form, tmp_path, reference_evaluator):
     model, images = classifier()
     model, images = model.double(), images.double()
@@ -106,17 +107,6 @@ def test_no_spike_flips_in_float64(form, tmp_path, reference_evaluator):
         assert each.same == 5
 
 
-def test_a_program_is_loaded_with_its_metadata(tmp_path):
-    model, images = classifier()
-    path = tmp_path / 'model.pt2'
-    export(model, path, {(8, 8): images}, form='pt2', metadata=dict(time_steps='2'))
-    extra = {'metadata.json': ''}
-    program = torch.export.load(path, extra_files=extra).module()
-    with torch.no_grad():
-        torch.testing.assert_close(program(images), model(images), rtol=0, atol=1e-4)
-    assert json.loads(extra['metadata.json']) == {'time_steps': '2'}
-
-
 def test_the_preprocessor_can_be_in_the_graph(tmp_path):
     preprocessor = dict(
         type='mmpretrain.ClsDataPreprocessor',
@@ -127,15 +117,19 @@ def test_the_preprocessor_can_be_in_the_graph(tmp_path):
     model, _ = classifier(preprocessor=preprocessor)
     raw = torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
     path = tmp_path / 'model.pt2'
-    export(model, path, {(8, 8): raw}, form='pt2', preprocess=True)
+    args = dict(preprocess=True, metadata=dict(time_steps='2'))
+    export(model, path, {(8, 8): raw}, form='pt2', **args)
     mean = torch.tensor([100.0, 110.0, 120.0]).view(3, 1, 1)
     std = torch.tensor([50.0, 60.0, 70.0]).view(3, 1, 1)
-    given = torch.export.load(path).module()(raw)
+    extra = {'metadata.json': ''}
+    given = torch.export.load(path, extra_files=extra).module()(raw)
+    assert json.loads(extra['metadata.json']) == {'time_steps': '2'}
     with torch.no_grad():
         expected = model((raw.flip(1).float() - mean) / std)
     torch.testing.assert_close(given, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_fused_model_is_compared_with_the_model_itself(tmp_path):
     model, images = classifier(neuron=dict(type='LIFNeuron', backend='compiled'))
     inputs = {(8, 8): images}
