@@ -46,7 +46,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--dynamic-size',
         action='store_true',
-        help='one file for all multiples of the total stride, compared at each of --sizes',
+        help='one file for all multiples of the total stride, compared at each of --sizes, of '
+        'which there are two at least',
     )
     parser.add_argument(
         '--batches', type=at_least(1), nargs='+', default=[1, 4], help='sizes of batches to try'

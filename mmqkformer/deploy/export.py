@@ -99,7 +99,8 @@ def export(
         preprocess (bool): Whether the data preprocessor is in the graph, so that ``inputs`` are
             images as the pipeline gives them. Defaults to False.
         dynamic_size (bool): Whether the graph takes other sizes too, of multiples of the total
-            stride, from two of them on. Defaults to False.
+            stride, from two of them on; then ``inputs`` are of two sizes at least. Defaults to
+            False.
         max_flips (float): Share of the spikes that may differ. Defaults to 0.05.
         metadata (Mapping[str, str] | None): What else the file says of itself. Defaults to None.
 
@@ -119,6 +120,11 @@ def export(
     example = next(iter(inputs.values()))
     copied = _prepared(model, dynamic_size)
     shapes = _dynamic_shapes(example, model.backbone.strides[-1] if dynamic_size else None)
+    if dynamic_size and len(inputs) < 2:
+        raise ValueError(
+            f'sizes={list(inputs)!r}: expected two at least to compare at, where the size is '
+            f'dynamic'
+        )
     # A batch of one would fix the batch
     example = torch.cat([example[:1]] * 2).cpu()
     with written_whole(path) as partial, TemporaryDirectory() as folder:
@@ -128,7 +134,7 @@ def export(
             return _program(_Graph(copied, preprocess, spikes), example, shapes)
 
         write(program, spiking, partial, metadata or {})
-        given, fired = load(partial), load(spiking)
+        given, fired = (_explained(load(file), path) for file in (partial, spiking))
         expected = _Graph(model if reference is None else reference, preprocess, True).eval()
         found = [
             _compare(given, fired, expected, samples, batch)
@@ -191,8 +197,7 @@ def _program(graph: nn.Module, example: Tensor, shapes: dict) -> ExportedProgram
         with torch.no_grad():
             return torch.export.export(graph.eval(), (example,), dynamic_shapes=shapes)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f'torch.export cannot express this model: {reason}') from error
+        raise ValueError(f'torch.export cannot express this model: {_first_line(error)}') from error
 
 
 # A graph with or without all spikes among what it gives, and a loaded one
@@ -249,6 +254,25 @@ def _load_pt2(path: Path) -> Run:
 _FORMATS: dict[str, tuple[Callable, Callable[[Path], Run]]] = dict(
     onnx=(_write_onnx, _load_onnx), pt2=(_write_pt2, _load_pt2)
 )
+
+
+def _explained(run: Run, path: str | Path) -> Run:
+    """``run``, with one error for all that a runtime may say of a shape."""
+
+    def explained(inputs: Tensor) -> list[Tensor]:
+        try:
+            return run(inputs)
+        except Exception as error:
+            raise ValueError(
+                f'{path}: not written, as the file does not run on {list(inputs.shape)}: '
+                f'{_first_line(error)}'
+            ) from error
+
+    return explained
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @torch.no_grad()

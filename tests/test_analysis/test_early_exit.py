@@ -24,9 +24,15 @@ from mmqkformer.analysis import (
     sweep_thresholds,
 )
 from mmqkformer.analysis.stepwise import reads_ahead
+from mmqkformer.models import ARCHITECTURES
 from mmqkformer.models.archs import expand_arch
 from mmqkformer.models.shrink import shrink
 from mmqkformer.neurons import BatchLeakingNeuron, SpikingNeuron
+
+READS_AHEAD = 'stsa-2-256'
+NAMES = [name for name in distinct_architectures(16) if name != READS_AHEAD]
+# One of each family; the others are slow
+QUICK = {ARCHITECTURES[name].func: name for name in reversed(NAMES)}.values()
 
 
 def logits_of(*scores):
@@ -64,8 +70,8 @@ def test_rules_stop_where_they_say(rule, threshold, steps):
 def test_the_entropy_is_a_share_of_the_largest():
     p = [0.6, 0.3, 0.1]
     share = -sum(x * math.log(x) for x in p) / math.log(3)
-    assert ExitRule('entropy', share + 1e-9).stops(logits_of(p)).item()
-    assert not ExitRule('entropy', share - 1e-9).stops(logits_of(p)).item()
+    assert ExitRule('entropy', share + 1e-6).stops(logits_of(p)).item()
+    assert not ExitRule('entropy', share - 1e-6).stops(logits_of(p)).item()
 
 
 def test_a_sweep_counts_what_is_right_and_what_it_takes():
@@ -101,8 +107,8 @@ def test_what_is_no_rule_is_refused(text, message):
         ExitRule.parse(text)
 
 
-def classifier(name, time_steps=3, events=True, **kwargs):
-    """A small network in float64, in which no spike flips, and four films or images."""
+def classifier(name, time_steps=3, events=True, samples=4, **kwargs):
+    """A small network in float64, in which no spike flips, and films or images."""
     torch.manual_seed(0)
     stages = shrink(expand_arch(name), 16)
     channels = 2 if events else 3
@@ -112,9 +118,9 @@ def classifier(name, time_steps=3, events=True, **kwargs):
     cfg = dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head)
     model = MODELS.build(cfg).double()
     nn.init.normal_(model.head.fc.weight)
-    side = max(24, model.backbone.strides[-1])
+    side = max(16, model.backbone.strides[-1])
     frames = (time_steps,) if events else ()
-    inputs = torch.randn(4, *frames, channels, side, side + 3, dtype=torch.float64)
+    inputs = torch.randn(samples, *frames, channels, side, side + 3, dtype=torch.float64)
     awaken(model.backbone, inputs)
     return model, inputs
 
@@ -136,26 +142,38 @@ def check_steps(model, inputs):
             torch.testing.assert_close(run.step(), logits[t], rtol=0, atol=1e-12)
     for name, calls in expected.items():
         assert torch.equal(torch.cat(spikes[name]), calls[0]), name
-    assert logits.std(0).min() > 1e-6
+    # It is not the silence of a network that is compared
+    assert sum(calls[0].any().item() for calls in expected.values()) > len(expected) / 2
 
 
-@pytest.mark.parametrize('name', distinct_architectures(16))
+@pytest.mark.parametrize(
+    'name',
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES],
+)
 def test_the_steps_of_every_architecture(name):
-    """The first steps of T are a run of fewer, unless :func:`reads_ahead` says otherwise."""
-    model, inputs = classifier(name)
-    if not reads_ahead(model):
-        check_steps(model, inputs)
-        return
-    with pytest.raises(ValueError, match='takes the tokens of all steps at once'):
+    model, inputs = classifier(name, samples=2)
+    assert not reads_ahead(model)
+    check_steps(model, inputs)
+
+
+def test_a_network_that_reads_ahead_is_refused_and_does():
+    """STSA's first step is another where later frames are."""
+    model, inputs = classifier(READS_AHEAD, samples=2)
+    name = reads_ahead(model)
+    with pytest.raises(ValueError, match=f'^{name}: the attention takes the tokens of all steps'):
         exit_early(model, inputs, ExitRule('confidence', 0.5))
+    kind = type(model.get_submodule(name))
+    neuron = dict(type='LIFNeuron', v_threshold=0.05)
+    attention = kind(8, 2, neuron, dict(type='BN'), scale=1.0).double().eval()
+    spikes = torch.randint(0, 2, (3, 1, 8, 2, 2)).double()
+    others = torch.cat([spikes[:1], 1 - spikes[1:]])
+    with torch.no_grad():
+        assert not torch.equal(attention(spikes)[0], attention(others)[0])
+    # Accuracies over T come from a run for each
     logits = logits_over_time(model, inputs)
     for t in range(1, 4):
         model.backbone.time_steps = t
         assert torch.equal(logits[t - 1], model(inputs[:, :t]).detach())
-    # And it is true that it reads ahead
-    model.backbone.time_steps, model.backbone.out = 3, 'spikes'
-    steps = model.head.forward_steps(model.extract_feat(inputs)).detach()
-    assert (steps[0] - logits[0]).abs().max() > 1e-6
 
 
 @pytest.mark.parametrize(
@@ -167,7 +185,7 @@ def test_the_steps_of_every_architecture(name):
         dict(neuron=dict(type='PLIFNeuron')),
         dict(neuron=dict(type='IFNeuron', v_reset=None)),
         dict(neuron=dict(type='ILIFNeuron', levels=3, decay=0.25)),
-        dict(neuron=dict(type='LIFNeuron', decay_input=False, backend='compiled')),
+        dict(neuron=dict(type='LIFNeuron', decay_input=False, backend='spikingjelly')),
     ],
 )
 def test_the_steps_of_images_and_neurons(kwargs):

@@ -56,13 +56,13 @@ def parse_args() -> argparse.Namespace:
 
 def table_of(result: EarlyExit) -> Table:
     """A line for each threshold."""
-    table = Table(f'{result.rule}', 'accuracy', 'steps', 'G operations', 'ms', 'exits after 1..T')
+    table = Table(f'{result.rule}', 'accuracy', 'steps', 'M operations', 'ms', 'exits after 1..T')
     for point in result.points:
         table.add_row(
             f'{point.threshold:g}',
             f'{point.accuracy:.2f} %',
             f'{point.mean_steps:.2f}',
-            f'{point.operations / 1e9:.4f}',
+            f'{point.operations / 1e6:.2f}',
             f'{point.milliseconds:.1f}',
             ' '.join(map(str, point.exits)),
         )
@@ -72,12 +72,12 @@ def table_of(result: EarlyExit) -> Table:
 def table_of_steps(result: EarlyExit) -> Table:
     """A line for each number of steps."""
     costs = result.costs
-    table = Table('steps', 'accuracy', 'G operations', 'ms in one run', 'ms step by step')
+    table = Table('steps', 'accuracy', 'M operations', 'ms in one run', 'ms step by step')
     for t, accuracy in enumerate(result.accuracies):
         table.add_row(
             f'{t + 1}',
             f'{accuracy:.2f} %',
-            f'{(costs.accumulates[t] + costs.multiply_accumulates[t]) / 1e9:.4f}',
+            f'{(costs.accumulates[t] + costs.multiply_accumulates[t]) / 1e6:.2f}',
             f'{costs.whole[t]:.1f}',
             f'{costs.stepwise[t]:.1f}',
         )
