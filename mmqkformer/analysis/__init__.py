@@ -32,7 +32,7 @@ from .feature_maps import Raster, StageMap, below, record_rasters, record_stage_
 from .live_bytes import LiveBytes
 from .memory import TrainingMemory, micro_batches, training_memory
 from .operations import LayerOperations, Operations, count_operations
-from .published import PUBLISHED_ENERGIES, PUBLISHED_RATES, PublishedEnergy
+from .published import PAPER_TABLE_7, PUBLISHED_ENERGIES, PublishedEnergy
 from .purity import Purity, purity
 from .rates import FiringRates, LayerRate, firing_rates, table_7
 from .record import recording
@@ -46,8 +46,8 @@ __all__ = [
     'ENERGY_MODELS',
     'FLOAT32',
     'INT8',
+    'PAPER_TABLE_7',
     'PUBLISHED_ENERGIES',
-    'PUBLISHED_RATES',
     'Attention',
     'BatchDifference',
     'BatchRow',

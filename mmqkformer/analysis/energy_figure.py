@@ -10,7 +10,7 @@ from .spikingjelly_energy import OtherEstimate
 from .synops import KINDS, Work
 
 COLOURS = dict(binary='#2a7f62', integer='#e0a030', analogue='#c0392b')
-_MEANINGS = dict(
+MEANINGS = dict(
     binary='additions of binary spikes',
     integer='additions of numbers of spikes',
     analogue='multiplications and additions',
@@ -97,7 +97,7 @@ def draw_layers(axes: Axes, rows: dict[str, dict[str, float]], model: EnergyMode
     unit, pj = next(((u, pj) for u, pj in _UNITS if largest < 1e3 * pj), _UNITS[-1])
     for kind in KINDS:
         values = [row[kind] / pj for row in rows.values()]
-        axes.barh(positions, values, left=before, color=COLOURS[kind], label=_MEANINGS[kind])
+        axes.barh(positions, values, left=before, color=COLOURS[kind], label=MEANINGS[kind])
         before = [a + b for a, b in zip(before, values)]
     axes.set_yticks(positions, rows, fontsize=7)
     axes.invert_yaxis()

@@ -14,16 +14,10 @@ from ..layers import AttentionMap, SpikingBlock, SpikingMLP
 from ..layers.attention import QKChannelAttention, QKTokenAttention
 from ..neurons import SpikingNeuron
 from .modes import evaluating, rehearsing
+from .published import COLUMNS
 
 GROUPS = ('embedding', 'attention', 'branch', 'output', 'neck', 'head', 'other')
 QK_ATTENTIONS = (QKTokenAttention, QKChannelAttention)
-# Of the paper's Table 7. A is A_t, or A_c of an attention over channels
-COLUMNS = ('Q', 'K', 'A', "X'", "X''", 'MLP 1', 'MLP 2')
-# HST-10-768 on ImageNet, by stage
-PAPER_TABLE_7 = {
-    1: dict(zip(COLUMNS, (0.0432, 0.1784, 0.3477, 0.0832, 0.1478, 0.0518, 0.2733))),
-    2: dict(zip(COLUMNS, (0.0231, 0.0847, 0.2655, 0.0350, 0.0577, 0.0246, 0.1869))),
-}
 
 
 @dataclass(frozen=True)

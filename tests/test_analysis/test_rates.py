@@ -14,8 +14,9 @@ from torch import nn
 from zoo import FAMILIES, ROOT, classifier_configs
 
 from mmqkformer.analysis import firing_rates, recording, table_7
+from mmqkformer.analysis.published import COLUMNS, PAPER_TABLE_7
 from mmqkformer.analysis.rate_figure import draw_firing_rates, figure_of
-from mmqkformer.analysis.rates import COLUMNS, GROUPS, PAPER_TABLE_7
+from mmqkformer.analysis.rates import GROUPS
 from mmqkformer.layers import AttentionMap
 from mmqkformer.models.shrink import shrink_classifier
 from mmqkformer.neurons import BatchLeakingNeuron, IFNeuron, ILIFNeuron, SpikingNeuron

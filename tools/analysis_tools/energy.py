@@ -23,8 +23,8 @@ from rich.table import Table
 
 from mmqkformer.analysis import (
     ENERGY_MODELS,
+    PAPER_TABLE_7,
     PUBLISHED_ENERGIES,
-    PUBLISHED_RATES,
     EnergyEstimate,
     Factor,
     OtherEstimate,
@@ -204,9 +204,9 @@ def print_implied(console: Console, args: argparse.Namespace) -> None:
     ):
         table.add_row(*row)
     console.print(table)
-    table = Table('', *PUBLISHED_RATES['stage 1'], title='Published firing rates of HST-10-768')
-    for stage, rates in PUBLISHED_RATES.items():
-        table.add_row(stage, *(f'{rate:.4f}' for rate in rates.values()))
+    table = Table('', *PAPER_TABLE_7[1], title='Published firing rates of HST-10-768')
+    for stage, rates in PAPER_TABLE_7.items():
+        table.add_row(f'stage {stage}', *(f'{rate:.4f}' for rate in rates.values()))
     console.print(table)
     console.print(IMPLIED)
 

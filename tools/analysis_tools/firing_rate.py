@@ -14,8 +14,9 @@ from rich.table import Table
 
 from mmqkformer.analysis import firing_rates, table_7
 from mmqkformer.analysis.figures import save_figure
+from mmqkformer.analysis.published import COLUMNS, PAPER_TABLE_7
 from mmqkformer.analysis.rate_figure import draw_firing_rates, figure_of
-from mmqkformer.analysis.rates import COLUMNS, PAPER_TABLE_7, FiringRates
+from mmqkformer.analysis.rates import FiringRates
 from mmqkformer.analysis.subject import RANDOM_WEIGHTS, Subject, add_subject_arguments, open_subject
 from mmqkformer.files import disk_errors_in_one_line, written_whole
 
