@@ -173,13 +173,13 @@ def energy_section(found: Findings) -> Section:
             Chart.of(
                 lambda figure: draw_models(figure.subplots(), found.estimates, found.others),
                 'energy by model, beside the ANN',
-                (6.4, 3.2),
+                (5.2, 3.0),
             ),
             Table((*header, 'break-even', 'break-even, int8'), rows),
             Chart.of(
                 lambda figure: draw_layers(figure.subplots(), bars, first),
                 'energy by layer',
-                (6.4, 1.4 + 0.19 * len(bars)),
+                (5.8, 1.4 + 0.19 * len(bars)),
             ),
             Table(
                 ('layer', 'takes', 'dense products', 'synaptic operations', 'energy'),
@@ -204,7 +204,7 @@ def purity_section(found: Findings) -> Section:
         Chart.of(
             lambda figure: draw_shares(figure.subplots(), found.work, found.estimates[0].model),
             'shares of dense products and of energy by kind',
-            (6.4, 1.7),
+            (5.2, 1.6),
         ),
     ]
     for caption, remarks in (

@@ -65,7 +65,7 @@ class Chart:
 
     @classmethod
     def of(
-        cls, draw: Callable[[Figure], object], alt: str, size: tuple[float, float] = (6.4, 3.2)
+        cls, draw: Callable[[Figure], object], alt: str, size: tuple[float, float] = (5.2, 3.0)
     ) -> 'Chart':
         """Draws in both themes.
 
@@ -73,7 +73,7 @@ class Chart:
             draw (Callable): Draws into the figure that it is given.
             alt (str): What is to be seen, for who cannot see it.
             size (tuple[float, float]): Width and height, inches; one wider than 6.5 is moved
-                sideways on a phone. Defaults to (6.4, 3.2).
+                sideways on a phone. Defaults to (5.2, 3.0).
         """
         light, dark = (_svg(draw, size, *THEMES[name]) for name in ('light', 'dark'))
         return cls(light, dark, alt, size[0])
