@@ -131,12 +131,9 @@ def batch_independence(
 
         def logits(twin: BaseModel, order: Tensor, size: int) -> tuple[Tensor, Tensor]:
             loader = _loader(dataset, order, size, workers)
-            found = list(_run(twin, loader, bar))
-            # Back in the data set's order
-            back = order.argsort()
-            return torch.cat([out for out, _ in found])[back], torch.cat([y for _, y in found])[
-                back
-            ]
+            found, labels = map(torch.cat, zip(*_run(twin, loader, bar)))
+            back = order.argsort()  # to the data set's order
+            return found[back], labels[back]
 
         as_stored = torch.arange(images)
         alone, labels = logits(twins[PER_SAMPLE], as_stored, 1)

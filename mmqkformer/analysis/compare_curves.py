@@ -126,7 +126,7 @@ def compare_curves(run: Curves, reference: Curves, rule: Rule | None = None) -> 
             continue
         if quantity == 'lr':
             # Half a unit of the last digit; a little more, since ties round either way
-            tolerances = {epoch: 0.5000001 * unit for epoch, unit in reference.lr_unit.items()}
+            tolerances = {e: 0.5000001 * reference.lr_unit.get(e, 0.0) for e in theirs}
         else:
             tolerances = _tolerances(quantity, theirs, rule)
         differences = [Difference(e, ours[e], theirs[e], tolerances[e]) for e in common]

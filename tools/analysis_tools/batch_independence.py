@@ -26,7 +26,7 @@ from torch.utils.data import Subset
 
 from mmqkformer.analysis import BatchRow, Recovery, batch_independence, recover
 from mmqkformer.analysis.batch_figure import draw_batches
-from mmqkformer.analysis.batch_independence import LEAKY, SORTED
+from mmqkformer.analysis.batch_independence import ANY, LEAKY, SORTED
 from mmqkformer.analysis.figures import save_figure
 from mmqkformer.analysis.subject import Subject, add_subject_arguments, open_subject
 from mmqkformer.checks import at_least, number
@@ -171,7 +171,8 @@ def main() -> None:
     print_rows(rows, f'{title}; shuffled with seed {args.seed}')
     written = dict(title=title, seed=args.seed, rows=[asdict(row) for row in rows])
     if args.recalibrate:
-        target = [row for row in rows if (row.behaviour, row.order) == (LEAKY, SORTED)][-1]
+        leaky = [row for row in rows if row.behaviour == LEAKY and row.order in (ANY, SORTED)]
+        target = leaky[-1]
         recovery = recover_weights(args, subject, dataset, target.accuracy)
         print_recovery(recovery, target)
         written['recovery'] = asdict(recovery)
