@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -76,8 +76,8 @@ class FiringRates:
 
     samples: int
     time_steps: int
-    layers: list[LayerRate] = field(default_factory=list)
-    masked_keys: list[LayerRate] = field(default_factory=list)
+    layers: list[LayerRate]
+    masked_keys: list[LayerRate]
 
     @property
     def mean(self) -> float:
@@ -134,15 +134,15 @@ def firing_rates(model: nn.Module, batches: Iterable[dict], as_it_is: bool = Fal
 
     Batches, calls of a neuron that several feature maps pass, and images of different sizes are
     pooled: all outputs have the same weight. Membranes are no spikes and are not counted. The
-    model runs in eval mode, without gradients and, where it was compiled, as it was before. It is
-    left as it was, its buffers and the random generators too.
+    model runs in eval mode, without gradients, and eagerly also where it was compiled. It is left
+    as it was, its buffers and the random generators too.
 
     Args:
         model (nn.Module): A model of mmpretrain, mmdet or mmseg, or one that is called as they are.
         batches (Iterable[dict]): Arguments of its forward pass in mode ``tensor``: ``inputs``
             ``[B, ...]`` and, where it needs them, ``data_samples``.
-        as_it_is (bool): Whether the model runs in the mode that it is in instead, in training with
-            the statistics of the batch, drop path and dropout. Defaults to False.
+        as_it_is (bool): Whether the model runs in the mode that it is in instead: in training mode
+            with the statistics of the batch, drop path and dropout. Defaults to False.
 
     Returns:
         FiringRates: The rates.

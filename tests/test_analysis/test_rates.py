@@ -17,6 +17,7 @@ from mmqkformer.analysis import firing_rates, recording, table_7
 from mmqkformer.analysis.published import COLUMNS, PAPER_TABLE_7
 from mmqkformer.analysis.rate_figure import draw_firing_rates, figure_of
 from mmqkformer.analysis.rates import GROUPS
+from mmqkformer.deploy import fuse
 from mmqkformer.layers import AttentionMap
 from mmqkformer.models.shrink import shrink_classifier
 from mmqkformer.neurons import BatchLeakingNeuron, IFNeuron, ILIFNeuron, SpikingNeuron
@@ -264,6 +265,13 @@ def test_table_7_is_that_of_the_paper(attention, neuron):
         total += float((mask * key).sum() / unit)
         count += key.numel()
     assert 0 < table[1]["X'"] == pytest.approx(total / count, rel=1e-5)
+
+
+def test_a_fused_network_has_the_same_rates():
+    """Its queries and keys are one convolution; in float64 all spikes stay."""
+    model, inputs = backbone(QK)
+    model, data = model.double(), [dict(inputs=inputs.double())]
+    assert firing_rates(WithMode(fuse(model)), data) == firing_rates(WithMode(model), data)
 
 
 def test_behind_the_branches_of_membranes_no_neuron_stands():

@@ -234,6 +234,25 @@ def test_dead_and_saturated_layers_are_named_once_until_they_change():
     assert warnings(1.5) == []
     assert run.rows[-1][1][f'train/firing_rate/{fc1}'] == 0.5
     assert len(warnings(0.0)) == 1
+    # Validations are judged by themselves: the network is another one in eval mode
+    for expected in (1, 0):
+        run.warnings.clear()
+        hook.before_val_epoch(run)
+        validate(run, hook, 0)
+        assert sum(f'\n  {fc1}' in f'{w}\n' for w in run.warnings) == expected
+    assert warnings(0.0) == []
+
+
+def test_a_batch_of_an_iteration_that_was_broken_off_is_forgotten():
+    run = Run(network())
+    hook = begun(run, interval=2)
+    run.iter = 1
+    hook.before_train_iter(run, 1)
+    run.model.data_preprocessor(batch(), True)
+    run.iter = 0
+    hook.before_train_iter(run, 0)
+    hook.after_train_iter(run, 0)
+    assert run.rows == []
 
 
 def test_graded_neurons_are_saturated_at_their_most_spikes():

@@ -68,7 +68,7 @@ def test_the_published_table_stands_beside_the_network_that_it_is_of(capsys):
     tool = runpy.run_path(str(ROOT / 'tools' / TOOL))
     layer = LayerRate('q', 1, 1, 'attention', 'attention.query', 'Q', 1, 1.0, 8, 2, 0.25, 0.25,
                       [0.25], [0.25])  # fmt: skip
-    rates = FiringRates(3, 1, [layer])
+    rates = FiringRates(3, 1, [layer], [])
     cfg = Config.fromfile(ROOT / 'configs/qkformer/hst-10-768_8xb64_in1k.py')
     tool['print_tables'](SimpleNamespace(name='hst-10-768_in1k', cfg=cfg), rates)
     measured, published = capsys.readouterr().out.split('Published, not measured here')

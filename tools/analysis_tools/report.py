@@ -31,11 +31,11 @@ def parse_args() -> argparse.Namespace:
         default=[0, 1],
         help='images of the test set whose attention is drawn, from 0 (default: 0 1)',
     )
-    parser.add_argument('--work-dir-of-run', type=Path, metavar='DIR', help='logs of the training')
+    parser.add_argument('--run', type=Path, metavar='DIR', help='work directory of the training')
     parser.add_argument('--reference', help='released curve, CSV file or folder to compare with')
     args = parser.parse_args()
-    if (args.work_dir_of_run is None) != (args.reference is None):
-        parser.error('--work-dir-of-run and --reference: expected both or neither')
+    if (args.run is None) != (args.reference is None):
+        parser.error('--run and --reference: expected both or neither')
     return args
 
 
@@ -55,7 +55,7 @@ def main() -> None:
         out = args.out or Path(subject.cfg.work_dir) / 'report.html'
         # Now, not behind the work
         out.parent.mkdir(parents=True, exist_ok=True)
-        request = Request(args.images, args.samples, args.work_dir_of_run, args.reference)
+        request = Request(args.images, args.samples, args.run, args.reference)
         sections = report_sections(subject, request)
         write_page(out, subject.name, subtitle(subject, args.checkpoint), sections)
     except (ImportError, OSError, ValueError) as error:

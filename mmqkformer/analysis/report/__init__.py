@@ -1,6 +1,16 @@
 """A report of a model as a page of HTML."""
 
-from .page import Section, write_page
+from .page import Chart, Films, Section, Table, Text, Tiles, write_page
 from .sections import Request, report_sections
 
-__all__ = ['Request', 'Section', 'report_sections', 'write_page']
+__all__ = [
+    'Chart',
+    'Films',
+    'Request',
+    'Section',
+    'Table',
+    'Text',
+    'Tiles',
+    'report_sections',
+    'write_page',
+]
