@@ -177,7 +177,8 @@ def _prepared(model: nn.Module, dynamic_size: bool) -> nn.Module:
 
 
 def _dynamic_shapes(example: Tensor, stride: int | None) -> dict:
-    shapes: dict[int, object] = {0: Dim('batch')}
+    # A named one would have guards proven that are true: B * min(C, B * C) == B * C of one token
+    shapes: dict[int, object] = {0: Dim.DYNAMIC}
     if stride is not None:
         height, width = (example.dim() - 2, example.dim() - 1)
         for axis, name in ((height, 'height'), (width, 'width')):
@@ -197,7 +198,9 @@ def _program(graph: nn.Module, example: Tensor, shapes: dict) -> ExportedProgram
         with torch.no_grad():
             return torch.export.export(graph.eval(), (example,), dynamic_shapes=shapes)
     except Exception as error:
-        raise ValueError(f'torch.export cannot express this model: {_first_line(error)}') from error
+        raise ValueError(
+            f'torch.export cannot express this model: {_in_one_line(error)}'
+        ) from error
 
 
 # A graph with or without all spikes among what it gives, and a loaded one
@@ -265,14 +268,14 @@ def _explained(run: Run, path: str | Path) -> Run:
         except Exception as error:
             raise ValueError(
                 f'{path}: not written, as the file does not run on {list(inputs.shape)}: '
-                f'{_first_line(error)}'
+                f'{_in_one_line(error)}'
             ) from error
 
     return explained
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _in_one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:300] or type(error).__name__
 
 
 @torch.no_grad()
