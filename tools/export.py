@@ -17,7 +17,7 @@ from mmqkformer.analysis.subject import (
 )
 from mmqkformer.checks import at_least, number
 from mmqkformer.deploy import fuse
-from mmqkformer.deploy.export import FORMATS, export
+from mmqkformer.deploy.export import FORMATS, check_exportable, export
 
 
 def size(text: str) -> tuple[int, int]:
@@ -150,6 +150,7 @@ def main() -> None:
     args = parse_args()
     try:
         subject = open_subject(args, needs_data=not args.random_inputs)
+        check_exportable(subject.model, args.with_preprocessing)
         if not subject.trained:
             print(RANDOM_WEIGHTS)
         inputs = inputs_of(subject, args)
