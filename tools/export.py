@@ -18,7 +18,7 @@ from mmqkformer.analysis.subject import (
 )
 from mmqkformer.checks import at_least, number
 from mmqkformer.deploy import fuse
-from mmqkformer.deploy.export import FORMATS, export
+from mmqkformer.deploy.export import FORMATS, check_exportable, export
 
 
 def size(text: str) -> tuple[int, int]:
@@ -160,6 +160,7 @@ def main() -> None:
     args = parse_args()
     try:
         subject = open_subject(args, partial(first_inputs, args) if args.random_inputs else None)
+        check_exportable(subject.model, args.with_preprocessing)
         if not subject.trained:
             print(RANDOM_WEIGHTS)
         inputs = inputs_of(subject, args)

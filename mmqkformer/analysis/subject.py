@@ -46,6 +46,21 @@ class Subject:
     model: nn.Module
     trained: bool
 
+    def folder(self, given: Path | None, name: str) -> Path:
+        """The folder that a tool writes into, made before the work begins.
+
+        Args:
+            given (Path | None): What the command line says; None is ``name`` in the config's work
+                directory.
+            name (str): The tool's.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        folder = given or Path(self.cfg.work_dir) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def batches(self, samples: int, preprocess: bool = True) -> Iterator[dict]:
         """The first samples of the config's test loader, with a progress bar.
 

@@ -116,7 +116,7 @@ def export(
     write, load = _FORMATS[form]
     if Path(path).is_dir():
         raise IsADirectoryError(f'{path}: expected the name of a file, it is a folder')
-    _check_exportable(model, preprocess)
+    check_exportable(model, preprocess)
     example = next(iter(inputs.values()))
     copied = _prepared(model, dynamic_size)
     shapes = _dynamic_shapes(example, model.backbone.strides[-1] if dynamic_size else None)
@@ -145,7 +145,17 @@ def export(
     return found
 
 
-def _check_exportable(model: nn.Module, preprocess: bool) -> None:
+def check_exportable(model: nn.Module, preprocess: bool = False) -> None:
+    """Refuses what :func:`export` does not write.
+
+    Args:
+        model (nn.Module): The model.
+        preprocess (bool): Whether its data preprocessor is to be in the graph. Defaults to False.
+
+    Raises:
+        ValueError: It is no classifier, takes events that are to be preprocessed, or one of its
+            membranes runs through the batch.
+    """
     if not hasattr(model, 'head') or not hasattr(model.head, 'num_classes'):
         raise ValueError(
             f'{type(model).__name__}: expected an image classifier; of detectors and segmentors '

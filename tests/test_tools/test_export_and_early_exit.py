@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-ROOT_CONFIG = 'configs/qkformer/hst-3-128_1xb64_digits.py'
+CONFIG = 'configs/qkformer/hst-3-128_1xb64_digits.py'
 WEIGHTS = 'weights/qkformer_hst-3-128_1xb64_digits.pth'
 
 
@@ -23,7 +23,7 @@ def in_root(request, monkeypatch):
         ('analysis_tools/early_exit.py', ['--table', 'x.txt'], 'expected a .json or .csv file'),
         ('export.py', ['--out', 'model.pt2'], 'expected a name that ends in .onnx'),
         ('export.py', ['--out', 'm.onnx', '--sizes', '8x8x8'], "'8x8x8': expected an integer"),
-        ('export.py', ['--out', 'm.onnx', '--random-inputs'], 'expected --sizes and a checkpoint'),
+        ('export.py', ['--out', 'm.onnx', '--random-inputs'], 'expected --sizes beside it'),
     ],
 )
 def test_arguments_that_make_no_sense_are_named(tool, arguments, message, run_tool, capsys):
@@ -33,15 +33,14 @@ def test_arguments_that_make_no_sense_are_named(tool, arguments, message, run_to
 
 
 def test_the_sweep_and_the_test_tell_the_same(run_tool, in_root, tmp_path, capsys):
-    given = (ROOT_CONFIG, WEIGHTS)
-    table = tmp_path / 'table.json'
-    arguments = ('--images', 360, '--thresholds', 0.6, '--repeats', 1, '--table', table)
-    run_tool('analysis_tools/early_exit.py', *given, *arguments, '--out', tmp_path / 'chart.png')
-    result = json.loads(table.read_text())
+    given = (CONFIG, WEIGHTS)
+    arguments = ('--images', 360, '--thresholds', 0.6, '--repeats', 1, '--out', tmp_path)
+    run_tool('analysis_tools/early_exit.py', *given, *arguments)
+    result = json.loads((tmp_path / 'early_exit.json').read_text())
     assert result['trained']
     (point,) = result['points']
     assert (result['samples'], sum(point['exits'])) == (360, 360)
-    assert (tmp_path / 'chart.png').stat().st_size > 10_000
+    assert (tmp_path / 'early_exit.png').stat().st_size > 10_000
     capsys.readouterr()
     arguments = ('--early-exit', 'confidence=0.6', '--work-dir', tmp_path)
     run_tool('test.py', *given, *arguments)
@@ -55,21 +54,32 @@ def test_the_sweep_and_the_test_tell_the_same(run_tool, in_root, tmp_path, capsy
 
 
 def test_random_weights_are_told(run_tool, in_root, tmp_path, capsys):
-    table = tmp_path / 'table.csv'
-    arguments = ('--images', 8, '--thresholds', 0.5, '--repeats', 1, '--table', table)
-    run_tool('analysis_tools/early_exit.py', ROOT_CONFIG, *arguments, '--out', tmp_path / 'c.png')
+    arguments = ('--images', 8, '--thresholds', 0.5, '--repeats', 1, '--out', tmp_path)
+    run_tool('analysis_tools/early_exit.py', CONFIG, *arguments)
     assert 'RANDOM WEIGHTS' in capsys.readouterr().out
-    note, header, line = table.read_text().splitlines()
+    note, header, line = (tmp_path / 'early_exit.csv').read_text().splitlines()
     assert note.startswith('# RANDOM WEIGHTS')
     assert header.startswith('rule,threshold,accuracy,mean_steps,operations,milliseconds,exits_1,')
     assert len(line.split(',')) == len(header.split(','))
+
+
+def test_what_cannot_be_written_is_one_line(run_tool, in_root, tmp_path):
+    (tmp_path / 'file').touch()
+    arguments = ('--random-inputs', '--sizes', 8, '--out')
+    with pytest.raises(SystemExit, match=r'^error: .*file'):
+        run_tool('export.py', CONFIG, WEIGHTS, *arguments, tmp_path / 'file' / 'm.onnx')
+    detector = 'retinanet_hst-3-128_fpn_digits'
+    given = (f'configs/detection/{detector}.py', f'weights/{detector}.pth')
+    with pytest.raises(SystemExit, match=r'^error: RetinaNet: expected an image classifier'):
+        run_tool('export.py', *given, *arguments, tmp_path / 'm.onnx')
+    assert [path.name for path in tmp_path.iterdir()] == ['file']
 
 
 @pytest.mark.slow
 def test_digits_in_onnx_runtime(run_tool, in_root, tmp_path, capsys):
     onnxruntime = pytest.importorskip('onnxruntime')
     path = tmp_path / 'digits.onnx'
-    run_tool('export.py', ROOT_CONFIG, WEIGHTS, '--out', path, '--with-preprocessing')
+    run_tool('export.py', CONFIG, WEIGHTS, '--out', path, '--with-preprocessing')
     printed = capsys.readouterr().out
     assert len(re.findall(r'top-1 is the same for 8 of 8', printed)) == 2
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])

@@ -79,14 +79,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         type=Path,
-        default=Path('batch_independence.png'),
-        help='picture to write; the numbers lie beside it as .json (default: %(default)s)',
+        help='folder of batches.png and batches.json (default: <work_dir>/batch_independence)',
     )
     args = parser.parse_args()
     if args.fine_tune and not args.recalibrate:
         parser.error('--fine-tune: expected with --recalibrate')
-    if args.out.suffix not in ('.png', '.pdf', '.svg'):
-        parser.error(f'--out {args.out}: expected a .png, .pdf or .svg file')
     if args.recalibrate and args.float64:
         parser.error('--recalibrate: expected without --float64, training is in float32')
     return args
@@ -158,6 +155,7 @@ def main() -> None:
     subject = open_subject(args)
     if not isinstance(subject.model, ImageClassifier):
         raise ValueError(f'{args.config}: expected a classifier of images')
+    out = subject.folder(args.out, 'batch_independence')
     if args.recalibrate:
         if subject.cfg.get('train_dataloader') is None:
             raise ValueError(f'{args.config}: train_dataloader: expected one, to recalibrate on')
@@ -179,10 +177,9 @@ def main() -> None:
     figure = Figure(figsize=(10, 4), layout='constrained')
     draw_batches(figure, rows)
     figure.suptitle(title)
-    save_figure(figure, args.out)
-    numbers = args.out.with_suffix('.json')
-    write_atomically(json.dumps(written, indent=1).encode(), numbers)
-    print(f'written: {args.out}, {numbers}')
+    save_figure(figure, out / 'batches.png')
+    write_atomically(json.dumps(written, indent=1).encode(), out / 'batches.json')
+    print(f'files: {out}/batches.png, batches.json')
 
 
 if __name__ == '__main__':

@@ -1,12 +1,13 @@
 """Early exit over T: accuracy, operations and time of a classifier that stops when it is sure."""
 
 import argparse
+import json
 from dataclasses import asdict
+from pathlib import Path
 
 import matplotlib
 
 matplotlib.use('Agg')
-import mmengine
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -22,9 +23,9 @@ from mmqkformer.analysis.early_exit import RULES
 from mmqkformer.analysis.exit_figure import draw_early_exit
 from mmqkformer.analysis.figures import save_figure
 from mmqkformer.analysis.stepwise import check_stepwise
-from mmqkformer.analysis.subject import RANDOM_WEIGHTS, add_subject_arguments, open_subject
+from mmqkformer.analysis.subject import RANDOM_WEIGHTS, Subject, add_subject_arguments, open_subject
 from mmqkformer.checks import at_least, number
-from mmqkformer.files import disk_errors_in_one_line, written_whole
+from mmqkformer.files import disk_errors_in_one_line, write_atomically
 
 THRESHOLDS = dict(
     confidence=[0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0],
@@ -46,12 +47,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--repeats', type=at_least(1), default=10, help='measurements of each time, of a batch of 1'
     )
-    parser.add_argument('--out', default='early_exit.png', help='chart to write')
-    parser.add_argument('--table', help='.json or .csv file to write the numbers to')
-    args = parser.parse_args()
-    if args.table is not None and not args.table.endswith(('.json', '.csv')):
-        parser.error(f'--table {args.table}: expected a .json or .csv file')
-    return args
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='folder of early_exit.png, .csv and .json (default: <work_dir>/early_exit)',
+    )
+    return parser.parse_args()
 
 
 def table_of(result: EarlyExit) -> Table:
@@ -95,20 +96,24 @@ def csv_of(result: EarlyExit) -> str:
     return ''.join(','.join(line) + '\n' for line in lines)
 
 
-def write_table(result: EarlyExit, about: dict, path: str) -> None:
-    """The numbers, with what they are of."""
-    with written_whole(path) as partial:
-        if path.endswith('.json'):
-            partial.write_text(mmengine.dump(about | asdict(result), file_format='json'))
-        else:
-            note = '' if about['trained'] else f'# {RANDOM_WEIGHTS}\n'
-            partial.write_text(note + csv_of(result))
+def write_files(result: EarlyExit, subject: Subject, note: str, out: Path) -> None:
+    """The chart, and the numbers with what they are of."""
+    figure = Figure(figsize=(10, 6.5), layout='constrained')
+    draw_early_exit(figure, result, subject.name, note)
+    save_figure(figure, out / 'early_exit.png')
+    about = dict(config=subject.name, trained=subject.trained)
+    numbers = json.dumps(about | asdict(result), indent=1) + '\n'
+    write_atomically(numbers.encode(), out / 'early_exit.json')
+    table = (f'# {note}\n' if note else '') + csv_of(result)
+    write_atomically(table.encode(), out / 'early_exit.csv')
+    print(f'files: {out}/early_exit.png, .csv, .json')
 
 
 def main() -> None:
     args = parse_args()
     try:
         subject = open_subject(args)
+        out = subject.folder(args.out, 'early_exit')
         check_stepwise(subject.model)
     except (OSError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
@@ -125,13 +130,7 @@ def main() -> None:
     print(f'{subject.name}: {result.samples} samples')
     console.print(table_of_steps(result))
     console.print(table_of(result))
-    figure = Figure(figsize=(10, 6.5), layout='constrained')
-    draw_early_exit(figure, result, subject.name, note)
-    save_figure(figure, args.out)
-    print(f'chart: {args.out}')
-    if args.table is not None:
-        write_table(result, dict(config=subject.name, trained=subject.trained), args.table)
-        print(f'table: {args.table}')
+    write_files(result, subject, note, out)
 
 
 if __name__ == '__main__':

@@ -267,9 +267,7 @@ def write_files(
 def look(console: Console, args: argparse.Namespace) -> None:
     """Runs the config's network on its images, prints what was found and writes it."""
     subject = open_subject(args)
-    out = args.out or Path(subject.cfg.work_dir) / 'energy'
-    # Now, not behind the work
-    out.mkdir(parents=True, exist_ok=True)
+    out = subject.folder(args.out, 'energy')
     model, how = subject.model, 'as trained: norms and RepConvs are not folded'
     if not args.as_trained:
         model, how = as_deployed(subject.model)

@@ -108,9 +108,7 @@ def main() -> None:
     args = parse_args()
     try:
         subject = open_subject(args)
-        out = args.out or Path(subject.cfg.work_dir) / 'firing_rates'
-        # Now, not behind the work
-        out.mkdir(parents=True, exist_ok=True)
+        out = subject.folder(args.out, 'firing_rates')
         if not subject.trained:
             print(RANDOM_WEIGHTS)
         rates = firing_rates(subject.model, subject.batches(args.images))
