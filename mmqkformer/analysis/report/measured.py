@@ -179,7 +179,7 @@ def energy_section(found: Findings) -> Section:
             Chart.of(
                 lambda figure: draw_layers(figure.subplots(), bars, first),
                 'energy by layer',
-                (5.8, 1.4 + 0.19 * len(bars)),
+                (7.0, 1.4 + 0.19 * len(bars)),
             ),
             Table(
                 ('layer', 'takes', 'dense products', 'synaptic operations', 'energy'),
