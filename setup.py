@@ -90,7 +90,7 @@ setup(
     ],
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
     package_data={
-        PACKAGE: ['kernels/*.cu', 'analysis/released_curves/*', 'analysis/report/*.html']
+        PACKAGE: ['kernels/*.cu', 'analysis/curves/released/*', 'analysis/report/*.html']
     },
     python_requires='>=3.10',
     install_requires=requirements('runtime'),

@@ -64,7 +64,7 @@ def test_wheel_carries_everything(wheel):
     assert {f'mmqkformer/.mim/{name}' for name in expected} <= names
     parts = {name for name in below('mmqkformer') if name.endswith(('.py', '.cu', '.csv', '.md'))}
     parts = {name for name in parts if '.mim' not in name}
-    curves = 'mmqkformer/analysis/released_curves/'
+    curves = 'mmqkformer/analysis/curves/released/'
     assert {'mmqkformer/kernels/fire.cu', f'{curves}cifar10.csv', f'{curves}README.md'} <= parts
     assert parts <= names
     assert not {name for name in names if name.startswith(('tests', 'configs', 'tools'))}

@@ -4,8 +4,15 @@ from .attention import Attention, TokenMap, record_attention
 from .awaken import awaken
 from .batch_independence import BatchRow, batch_independence, with_batch_leak
 from .batch_of_one import BatchDifference, compare_with_batch_of_one
-from .compare_curves import Comparison, Rule, compare_curves
-from .curves import Curves, read_curves, read_work_dir, released_curves
+from .curves import (
+    Comparison,
+    Curves,
+    Rule,
+    compare_curves,
+    read_curves,
+    read_work_dir,
+    released_curves,
+)
 from .early_exit import (
     EarlyExit,
     ExitPoint,
@@ -23,24 +30,31 @@ from .energy import (
     INT8,
     EnergyEstimate,
     EnergyModel,
+    Factor,
     ImpliedInput,
+    LayerWork,
+    NeuronWork,
+    OtherEstimate,
+    Purity,
+    Remark,
+    Work,
     ann_operations,
     estimate_energy,
     implied_input,
+    measure_work,
+    purity,
+    spikingjelly_energy,
 )
 from .feature_maps import Raster, StageMap, below, record_rasters, record_stage_maps
 from .live_bytes import LiveBytes
 from .memory import TrainingMemory, micro_batches, training_memory
 from .operations import LayerOperations, Operations, count_operations
 from .published import PAPER_TABLE_7, PUBLISHED_ENERGIES, PublishedEnergy
-from .purity import Purity, purity
 from .rates import FiringRates, LayerRate, firing_rates, table_7
 from .record import recording
 from .recovery import Recovery, recover
 from .saved_bytes import SavedBytes, saved_bytes
-from .spikingjelly_energy import OtherEstimate, spikingjelly_energy
 from .stepwise import StepwiseRun, logits_over_time, run_stepwise
-from .synops import Factor, LayerWork, NeuronWork, Remark, Work, measure_work
 
 __all__ = [
     'ENERGY_MODELS',

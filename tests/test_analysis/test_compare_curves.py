@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from mmqkformer.analysis import Curves, Rule, compare_curves
-from mmqkformer.analysis.compare_curves import verdict
-from mmqkformer.analysis.curve_figure import draw_comparison
+from mmqkformer.analysis.curves.comparison import verdict
+from mmqkformer.analysis.curves.figure import draw_comparison
 
 EPOCHS = range(1, 31)
 # 0.1 points an epoch, without noise: the tolerance is its floor

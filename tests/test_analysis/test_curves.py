@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from mmqkformer.analysis.curves import read_csv, read_curves, read_work_dir, released_curves
+from mmqkformer.analysis.curves.reading import read_csv, read_curves, read_work_dir, released_curves
 
 
 def write_log(folder, *entries, tail='', name='scalars.json'):

@@ -27,7 +27,7 @@ from mmqkformer.analysis import (
     purity,
     spikingjelly_energy,
 )
-from mmqkformer.analysis.energy_figure import draw_energy, figure_height, in_joules, layer_rows
+from mmqkformer.analysis.energy.figure import draw_energy, figure_height, in_joules, layer_rows
 
 T, C = 3, 8
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmqkformer.analysis import measure_work
-from mmqkformer.analysis.origins import numbers_of_spikes
+from mmqkformer.analysis.energy.origins import numbers_of_spikes
 from mmqkformer.neurons import ILIFNeuron
 
 

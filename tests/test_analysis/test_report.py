@@ -9,6 +9,7 @@ import torch
 
 from mmqkformer.analysis.report import Request, report_sections
 from mmqkformer.analysis.report.page import Chart, Films, Table, Text, Tiles
+from mmqkformer.analysis.report.sections import training_section
 from mmqkformer.analysis.subject import add_subject_arguments, open_subject
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,21 +93,17 @@ def test_charts_say_what_is_to_be_seen(sections):
     assert all(chart.alt and chart.light != chart.dark for chart in charts)
 
 
-def test_random_weights_are_told():
-    parts = report_sections(opened(CONFIG), Request(samples=4, shown=[]))[0].parts
-    assert only(parts, Text).warning
-    assert 'RANDOM WEIGHTS' in only(parts, Text).text
-    assert 'top-1' not in [name for name, *_ in only(parts, Tiles).tiles]
-
-
-def test_what_a_model_does_not_have_is_said():
-    subject = opened(CONFIG, WEIGHTS)
+def test_random_weights_and_what_a_model_does_not_have_are_told():
+    subject = opened(CONFIG)
     for stage in subject.model.backbone.stages:
         for block in stage.blocks:
             block.attention = Echo()
-    titles = {s.title: s.parts for s in report_sections(subject, Request(4, [0]))}
-    assert 'expected an attention with a map' in only(titles['Attention'], Text).text
-    assert 'Memory of an attention' not in titles
+    parts = {s.title: s.parts for s in report_sections(subject, Request(2, [0]))}
+    assert only(parts['Summary'], Text).warning
+    assert 'RANDOM WEIGHTS' in only(parts['Summary'], Text).text
+    assert 'top-1' not in [name for name, *_ in only(parts['Summary'], Tiles).tiles]
+    assert 'expected an attention with a map' in only(parts['Attention'], Text).text
+    assert 'Memory of an attention' not in parts
 
 
 class Echo(torch.nn.Module):
@@ -114,7 +111,7 @@ class Echo(torch.nn.Module):
         return x
 
 
-def test_a_training_is_compared(subject, tmp_path):
+def test_a_training_is_compared(tmp_path):
     rows = [f'{epoch},{3 / (epoch + 1)}' for epoch in range(12)]
     reference = tmp_path / 'reference.csv'
     reference.write_text('\n'.join(['epoch,train_loss', *rows]))
@@ -125,8 +122,7 @@ def test_a_training_is_compared(subject, tmp_path):
         for epoch in range(12)
     ]
     (logs / 'scalars.json').write_text('\n'.join(lines))
-    request = Request(4, [], tmp_path / 'run', str(reference))
-    section = report_sections(subject, request)[-1]
+    section = training_section(tmp_path / 'run', reference)
     assert section.title == 'Training against the reference'
     ((quantity, verdict),) = only(section.parts, Table).rows
     assert quantity == 'train_loss'
@@ -134,8 +130,8 @@ def test_a_training_is_compared(subject, tmp_path):
 
 
 def test_what_cannot_be_reported_is_one_error(subject):
-    with pytest.raises(ValueError, match='sample 9: expected 0 to 3'):
-        report_sections(subject, Request(4, [9]))
+    with pytest.raises(ValueError, match='sample 360: expected 0 to 359'):
+        report_sections(subject, Request(4, [360]))
     backbone = replace(subject, model=subject.model.backbone)
     with pytest.raises(ValueError, match='expected a classifier'):
         report_sections(backbone, Request(4, []))

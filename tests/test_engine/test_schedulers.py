@@ -11,7 +11,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 
 from mmqkformer.analysis import curves
 
-CURVES = Path(curves.__file__).parent / 'released_curves'
+CURVES = Path(curves.__file__).parent / 'released'
 IMAGENET = dict(
     type='WarmupCosineLR', warmup_epochs=5, max_epochs=200, eta_min=1e-6, accumulative_counts=2
 )

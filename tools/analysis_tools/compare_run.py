@@ -14,9 +14,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from mmqkformer.analysis import Comparison, Rule, compare_curves, read_curves, read_work_dir
-from mmqkformer.analysis.compare_curves import verdict
-from mmqkformer.analysis.curve_figure import draw_comparison
-from mmqkformer.analysis.curves import TAGS, released_curves
+from mmqkformer.analysis.curves.comparison import verdict
+from mmqkformer.analysis.curves.figure import draw_comparison
+from mmqkformer.analysis.curves.reading import TAGS, released_curves
 from mmqkformer.analysis.figures import save_figure
 from mmqkformer.checks import at_least, number
 from mmqkformer.files import write_atomically, written_whole

@@ -37,7 +37,7 @@ from mmqkformer.analysis import (
     purity,
     spikingjelly_energy,
 )
-from mmqkformer.analysis.energy_figure import draw_energy, figure_height, in_joules
+from mmqkformer.analysis.energy.figure import draw_energy, figure_height, in_joules
 from mmqkformer.analysis.figures import save_figure
 from mmqkformer.analysis.subject import RANDOM_WEIGHTS, Subject, add_subject_arguments, open_subject
 from mmqkformer.deploy import as_deployed

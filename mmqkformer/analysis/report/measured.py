@@ -7,15 +7,15 @@ from tqdm import tqdm
 
 from ...deploy import as_deployed
 from ..early_exit import StepPredictions, predict_over_time
-from ..energy import ENERGY_MODELS, EnergyEstimate, ann_operations, estimate_energy
-from ..energy_figure import MEANINGS, draw_layers, draw_models, draw_shares, in_joules, layer_rows
+from ..energy.estimate import ENERGY_MODELS, EnergyEstimate, ann_operations, estimate_energy
+from ..energy.figure import MEANINGS, draw_layers, draw_models, draw_shares, in_joules, layer_rows
+from ..energy.purity import Purity, purity
+from ..energy.spikingjelly import OtherEstimate, spikingjelly_energy
+from ..energy.synops import Work, measure_work
 from ..published import COLUMNS
-from ..purity import Purity, purity
 from ..rate_figure import draw_firing_rates, figure_of
 from ..rates import FiringRates, firing_rates, table_7
-from ..spikingjelly_energy import OtherEstimate, spikingjelly_energy
 from ..subject import RANDOM_WEIGHTS, Subject
-from ..synops import Work, measure_work
 from .page import Chart, Section, Table, Text, Tiles
 
 

@@ -1,21 +1,20 @@
 """What a report says of a model, section by section."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from torch import nn
+from torch import Tensor, nn
 
 from ...layers.attention import QKTokenAttention, SpikingSelfAttention
 from ..attention import record_attention
 from ..attention_memory import PAPER_SIDES, attention_memory, draw_attention_memory
-from ..compare_curves import compare_curves, verdict
-from ..curve_figure import draw_comparison
-from ..curves import read_curves, read_work_dir
+from ..curves.comparison import compare_curves, verdict
+from ..curves.figure import draw_comparison
+from ..curves.reading import read_curves, read_work_dir
 from ..early_exit import sweep_thresholds
 from ..pictures import input_pictures, overlay_arrays
 from ..subject import Subject
@@ -41,7 +40,7 @@ class Request:
         shown (Sequence[int]): Those among them whose attention is drawn, from 0.
         work_dir (Path | None): The training whose curves are compared, if any.
         reference (str | None): What they are compared with, see
-            :func:`~mmqkformer.analysis.curves.read_curves`.
+            :func:`~mmqkformer.analysis.curves.reading.read_curves`.
     """
 
     samples: int
@@ -67,34 +66,29 @@ def report_sections(subject: Subject, request: Request) -> list[Section]:
     """
     if not hasattr(subject.model, 'head'):
         raise ValueError(f'{subject.name}: expected a classifier')
+    # Now, not behind the work
+    shown = {index: subject.sample(index)['inputs'] for index in request.shown}
     found = look(subject, request.samples)
-    if max(request.shown, default=0) >= found.rates.samples:
-        raise ValueError(
-            f'sample {max(request.shown)}: expected 0 to {found.rates.samples - 1}, as many are '
-            'looked at'
-        )
     sections = [
         summary_section(subject, found),
         firing_section(found),
         energy_section(found),
         purity_section(found),
-        *_attention(subject, request.shown),
+        *_attention(subject, shown),
         _fewer_steps(found),
         *_memory(subject.model),
     ]
     if request.work_dir is not None:
-        sections.append(_training(request.work_dir, request.reference))
+        sections.append(training_section(request.work_dir, request.reference))
     return sections
 
 
-def _attention(subject: Subject, shown: Sequence[int]) -> list[Section]:
-    """Of a network whose attentions have maps; none else."""
+def _attention(subject: Subject, shown: Mapping[int, Tensor]) -> list[Section]:
+    """Of inputs ``[1, ...]`` by their place in the test set."""
     if not shown:
         return []
-    inputs = torch.cat([batch['inputs'] for batch in subject.batches(max(shown) + 1)])
     section = Section('Attention', [])
-    for index in shown:
-        one = inputs[index : index + 1]
+    for index, one in shown.items():
         try:
             attentions = record_attention(subject.model.backbone, partial(subject.model, one))
         except ValueError as error:
@@ -189,7 +183,17 @@ def _memory(model: nn.Module) -> list[Section]:
     ]
 
 
-def _training(work_dir: Path, reference: str | None) -> Section:
+def training_section(work_dir: Path, reference: str | Path) -> Section:
+    """A training over its reference.
+
+    Args:
+        work_dir (Path): Work directory of the training.
+        reference (str | Path): See :func:`~mmqkformer.analysis.curves.read_curves`.
+
+    Raises:
+        OSError: Logs cannot be read.
+        ValueError: There is nothing to compare.
+    """
     run = read_work_dir(work_dir)
     comparison = compare_curves(run, read_curves(reference))
     rows = [(compared.quantity, verdict(compared)) for compared in comparison.compared]

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 
-from ..neurons import SpikingNeuron
-from .operations import TensorPass
+from ...neurons import SpikingNeuron
+from ..operations import TensorPass
+from ..products import ProductMode
 from .origins import Origin, Origins, numbers_of_spikes
-from .products import ProductMode
 
 KINDS = ('binary', 'integer', 'analogue')
 # Whose additions are known; others, such as a fused attention with a softmax, are analogue

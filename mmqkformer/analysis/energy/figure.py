@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from .energy import EnergyEstimate, EnergyModel
-from .spikingjelly_energy import OtherEstimate
+from .estimate import EnergyEstimate, EnergyModel
+from .spikingjelly import OtherEstimate
 from .synops import KINDS, Work
 
 COLOURS = dict(binary='#2a7f62', integer='#e0a030', analogue='#c0392b')

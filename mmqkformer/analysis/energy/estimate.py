@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .operations import count_operations
-from .published import PublishedEnergy
+from ..operations import count_operations
+from ..published import PublishedEnergy
 from .synops import LayerWork, Work
 
 PJ_PER_MJ = 1e9

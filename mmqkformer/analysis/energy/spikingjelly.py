@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..neurons import SpikingNeuron
-from .energy import INT8, PJ_PER_MJ, one_step
-from .operations import TensorPass
+from ...neurons import SpikingNeuron
+from ..operations import TensorPass
+from .estimate import INT8, PJ_PER_MJ, one_step
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from .compare_curves import Comparison
+from .comparison import Comparison
 
 # Quantities of a panel; the first of them that was compared has the panel of differences
 _PANELS = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_RELEASED = Path(__file__).parent / 'released_curves'
+_RELEASED = Path(__file__).parent / 'released'
 # What docs/logs.md calls them
 TAGS = {
     'lr': 'train_epoch/lr',

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .curves import TAGS, Curves
+from .reading import TAGS, Curves
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Compared:
     """One quantity of two trainings.
 
     Attributes:
-        quantity (str): Of :data:`~mmqkformer.analysis.curves.TAGS`.
+        quantity (str): Of :data:`~mmqkformer.analysis.curves.reading.TAGS`.
         differences (list[Difference]): Of every epoch that both have.
         departure (Difference | None): The first epoch of those that left the reference.
         furthest (Difference): The epoch of the largest difference.
@@ -111,7 +111,7 @@ def compare_curves(run: Curves, reference: Curves, rule: Rule | None = None) -> 
 
     Returns:
         Comparison: The quantities that both have, in the order of
-        :data:`~mmqkformer.analysis.curves.TAGS`.
+        :data:`~mmqkformer.analysis.curves.reading.TAGS`.
 
     Raises:
         ValueError: They have no epoch of any quantity in common.
