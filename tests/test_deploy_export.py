@@ -49,6 +49,7 @@ def classifier(stages=TINY, side=8, preprocessor=None, **kwargs):
     )
     model = MODELS.build(cfg)
     nn.init.normal_(model.head.fc.weight)
+    side = max(side, model.backbone.strides[-1])
     images = torch.randn(5, kwargs['in_channels'], side, side)
     awaken(model.backbone, images)
     return model, images
