@@ -5,6 +5,7 @@ import re
 import time
 from argparse import Namespace
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from mmqkformer.deploy import Int8Layer
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def last_scalars(work_dir):
@@ -254,3 +257,12 @@ def test_first_weights_of_another_width_are_refused(make_config, trained, run_to
     narrow = trained[1] / 'epoch_2.pth'
     with pytest.raises(RuntimeError, match='does not fit the QKFormer backbone'):
         run_tool('train.py', wide, '--cfg-options', f'load_from={narrow}')
+
+
+def test_folded_norms_of_a_config_that_averages_weights(run_tool, tmp_path, capsys):
+    given = ('qkformer_hst-3-128_1xb64_digits.pth', 'hst-3-128_1xb64_digits.py')
+    weights, config = ROOT / 'weights' / given[0], ROOT / 'configs' / 'qkformer' / given[1]
+    run_tool('test.py', config, weights, '--fuse', '--work-dir', tmp_path)
+    log = ''.join(capsys.readouterr())
+    assert 'fused: on one image' in log
+    assert 'accuracy/top1: 98.0556' in log
