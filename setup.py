@@ -89,9 +89,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={
-        PACKAGE: ['kernels/*.cu', 'analysis/curves/released/*', 'analysis/report/*.html']
-    },
+    package_data={PACKAGE: ['kernels/*.cu', 'analysis/curves/released/*', 'report/*.html']},
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
     extras_require={

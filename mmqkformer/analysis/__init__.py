@@ -50,6 +50,7 @@ from .live_bytes import LiveBytes
 from .memory import TrainingMemory, micro_batches, training_memory
 from .operations import LayerOperations, Operations, count_operations
 from .published import PAPER_TABLE_7, PUBLISHED_ENERGIES, PublishedEnergy
+from .rate_hook import FiringRateHook
 from .rates import FiringRates, LayerRate, firing_rates, table_7
 from .record import recording
 from .recovery import Recovery, recover
@@ -73,6 +74,7 @@ __all__ = [
     'ExitPoint',
     'ExitRule',
     'Factor',
+    'FiringRateHook',
     'FiringRates',
     'ImpliedInput',
     'LayerOperations',

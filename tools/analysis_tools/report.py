@@ -10,11 +10,11 @@ import datetime
 import hashlib
 from pathlib import Path
 
-from mmqkformer.analysis.report import Request, report_sections, write_page
 from mmqkformer.analysis.subject import Subject, add_subject_arguments, open_subject
 from mmqkformer.checks import at_least
 from mmqkformer.engine.checkpoints import local_file
 from mmqkformer.files import disk_errors_in_one_line
+from mmqkformer.report import Request, report_sections, write_page
 from mmqkformer.version import __version__
 
 

@@ -4,7 +4,6 @@ from .atomic_checkpoint import AtomicCheckpointHook
 from .check_labels import CheckLabelsHook
 from .eager_preprocessing import EagerPreprocessingHook
 from .epoch_log import EpochLogHook
-from .firing_rate import FiringRateHook
 from .firing_rate_penalty import FiringRatePenaltyHook
 from .grad_norm import GradNormHook
 from .iteration_seed import IterationSeedHook
@@ -22,7 +21,6 @@ __all__ = [
     'CheckLabelsHook',
     'EagerPreprocessingHook',
     'EpochLogHook',
-    'FiringRateHook',
     'FiringRatePenaltyHook',
     'GradNormHook',
     'IterationSeedHook',

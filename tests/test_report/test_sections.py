@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmqkformer.analysis.report import Request, report_sections
-from mmqkformer.analysis.report.page import Chart, Films, Table, Text, Tiles
-from mmqkformer.analysis.report.sections import training_section
 from mmqkformer.analysis.subject import add_subject_arguments, open_subject
+from mmqkformer.report import Request, report_sections
+from mmqkformer.report.page import Chart, Films, Table, Text, Tiles
+from mmqkformer.report.sections import training_section
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / 'configs/qkformer/hst-3-128_1xb64_digits.py')

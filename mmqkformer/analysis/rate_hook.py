@@ -10,10 +10,10 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner.amp import autocast
 from torch import nn
 
-from ...analysis.rates import FiringRates, LayerRate, firing_rates
-from ...checks import check_int, check_number
-from ...neurons import SpikingNeuron
-from ..checkpoints import unwrap
+from ..checks import check_int, check_number
+from ..engine.checkpoints import unwrap
+from ..neurons import SpikingNeuron
+from .rates import FiringRates, LayerRate, firing_rates
 
 
 @HOOKS.register_module()

@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
-from ...layers.attention import QKTokenAttention, SpikingSelfAttention
-from ..attention import record_attention
-from ..attention_memory import PAPER_SIDES, attention_memory, draw_attention_memory
-from ..curves.comparison import compare_curves, verdict
-from ..curves.figure import draw_comparison
-from ..curves.reading import read_curves, read_work_dir
-from ..early_exit import sweep_thresholds
-from ..pictures import input_pictures, overlay_arrays
-from ..subject import Subject
+from ..analysis.attention import record_attention
+from ..analysis.attention_memory import PAPER_SIDES, attention_memory, draw_attention_memory
+from ..analysis.curves.comparison import compare_curves, verdict
+from ..analysis.curves.figure import draw_comparison
+from ..analysis.curves.reading import read_curves, read_work_dir
+from ..analysis.early_exit import sweep_thresholds
+from ..analysis.pictures import input_pictures, overlay_arrays
+from ..analysis.subject import Subject
+from ..layers.attention import QKTokenAttention, SpikingSelfAttention
 from .measured import (
     Findings,
     energy_section,

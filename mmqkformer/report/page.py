@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ...files import write_atomically
+from ..files import write_atomically
 
 # Text, lines and grid of both, on the page's own background
 THEMES = dict(light=('#1d2430', '#c9ced6'), dark=('#e6e9ee', '#454d5a'))
@@ -134,7 +134,7 @@ def write_page(path: str | Path, title: str, subtitle: str, sections: Sequence[S
         sections (Sequence[Section]): The rest, in order.
     """
     templates = Environment(
-        loader=PackageLoader('mmqkformer.analysis.report', ''),
+        loader=PackageLoader('mmqkformer.report', ''),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

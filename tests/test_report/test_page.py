@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmqkformer.analysis.report.page import (
+from mmqkformer.report.page import (
     Chart,
     Films,
     Section,

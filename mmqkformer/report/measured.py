@@ -5,17 +5,29 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from ...deploy import as_deployed
-from ..early_exit import StepPredictions, predict_over_time
-from ..energy.estimate import ENERGY_MODELS, EnergyEstimate, ann_operations, estimate_energy
-from ..energy.figure import MEANINGS, draw_layers, draw_models, draw_shares, in_joules, layer_rows
-from ..energy.purity import Purity, purity
-from ..energy.spikingjelly import OtherEstimate, spikingjelly_energy
-from ..energy.synops import Work, measure_work
-from ..published import COLUMNS
-from ..rate_figure import draw_firing_rates, figure_of
-from ..rates import FiringRates, firing_rates, table_7
-from ..subject import RANDOM_WEIGHTS, Subject
+from ..analysis.early_exit import StepPredictions, predict_over_time
+from ..analysis.energy.estimate import (
+    ENERGY_MODELS,
+    EnergyEstimate,
+    ann_operations,
+    estimate_energy,
+)
+from ..analysis.energy.figure import (
+    MEANINGS,
+    draw_layers,
+    draw_models,
+    draw_shares,
+    in_joules,
+    layer_rows,
+)
+from ..analysis.energy.purity import Purity, purity
+from ..analysis.energy.spikingjelly import OtherEstimate, spikingjelly_energy
+from ..analysis.energy.synops import Work, measure_work
+from ..analysis.published import COLUMNS
+from ..analysis.rate_figure import draw_firing_rates, figure_of
+from ..analysis.rates import FiringRates, firing_rates, table_7
+from ..analysis.subject import RANDOM_WEIGHTS, Subject
+from ..deploy import as_deployed
 from .page import Chart, Section, Table, Text, Tiles
 
 
