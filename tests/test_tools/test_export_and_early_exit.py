@@ -20,7 +20,7 @@ def in_root(request, monkeypatch):
         ('test.py', ['--early-exit', 'sure=1'], "--early-exit rule='sure': expected 'confidence'"),
         ('test.py', ['--early-exit', 'margin'], "--early-exit 'margin': expected RULE=THRESHOLD"),
         ('test.py', ['--early-exit', 'margin=1', '--tta'], 'expected without --tta and --int8'),
-        ('analysis_tools/early_exit.py', ['--thresholds', 2], '2: expected a finite number'),
+        ('analysis_tools/early_exit.py', ['--thresholds', 2], '2.0: expected a finite number'),
         ('export.py', ['--out', 'model.pt2'], 'expected a name that ends in .onnx'),
         ('export.py', ['--out', 'm.onnx', '--sizes', '8x8x8'], "'8x8x8': expected an integer"),
         ('export.py', ['--out', 'm.onnx', '--random-inputs'], 'expected --sizes beside it'),
