@@ -189,7 +189,7 @@ def config_of(model: dict, side: int, epochs: int, work_dir: Path) -> Config:
     cfg.work_dir = str(work_dir)
     cfg.launcher = 'none'
     # The runner writes it into the folder under this name
-    return Config(cfg.to_dict(), filename=f'{work_dir.name}.py')
+    return Config(cfg.to_dict(), cfg.text, f'{work_dir.name}.py')
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +28,9 @@ def test_a_family_is_trained_measured_and_drawn(tmp_path):
     assert 0 < result['firing_rate'] < 1
     assert result['accumulates'] > result['multiply_accumulates'] > 0
     assert result['milliseconds'] > 0
+    # What the tools for looking inside take
+    config = Config.fromfile(tmp_path / 'spikformer' / 'spikformer.py')
+    assert config.test_dataloader.dataset.type == 'Digits'
     assert (tmp_path / 'zoo.png').stat().st_size > 10_000
     assert f'[1/1] spikformer: {result["accuracy"]:.1f} %' in done.stdout
 
