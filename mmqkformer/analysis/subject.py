@@ -187,10 +187,12 @@ def open_subject(
     Raises:
         OSError: The data set or the checkpoint is missing; see
             :func:`~mmqkformer.datasets.layout.check_data_root`.
-        ValueError: The config has no test set, or the checkpoint does not fit.
+        ValueError: The config has no model or no test set, or the checkpoint does not fit.
     """
     cfg = launch.load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    if cfg.get('model') is None:
+        raise ValueError(f'{args.config}: model: expected one')
     if inputs is None:
         if cfg.get('test_dataloader') is None:
             raise ValueError(f'{args.config}: test_dataloader: {NO_TEST_SET}')

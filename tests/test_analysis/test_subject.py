@@ -82,6 +82,8 @@ def test_with_an_image_no_data_set_is_needed():
 def test_what_cannot_be_opened_is_told_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nothing\.pth'):
         opened(CONFIG, 'nothing.pth')
+    with pytest.raises(ValueError, match='model: expected one'):
+        opened(CONFIG, '--cfg-options', 'model=None')
     with pytest.raises(ValueError, match='test_dataloader: expected one'):
         opened(CONFIG, '--cfg-options', 'test_dataloader=None')
     with pytest.raises(ValueError, match=r'keys\n .* of another shape'):
