@@ -164,7 +164,7 @@ def write(picture: Picture, heading: str, notices: list[str], time_steps: int, p
             save_figure(figure, path)
         plt.close(figure)
     if animated:
-        save_animation(frames, path, frame_ms=700, colors=256)
+        save_animation(frames, path, frame_ms=700)
 
 
 def run(args: argparse.Namespace) -> None:

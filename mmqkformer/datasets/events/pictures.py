@@ -70,20 +70,17 @@ def figure_image(figure: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert('RGB')
 
 
-def save_animation(
-    images: Sequence[Image.Image], path: str | Path, frame_ms: int, colors: int = 64
-) -> None:
+def save_animation(images: Sequence[Image.Image], path: str | Path, frame_ms: int) -> None:
     """Writes images as an endless GIF, whole or not at all.
 
     Args:
         images (Sequence[Image.Image]): Images of one size.
         path (str | Path): File to write.
         frame_ms (int): Milliseconds that each is shown.
-        colors (int): Size of the palette, at most 256. Defaults to 64.
     """
     # One palette for all: colours do not flicker
     palette = Image.fromarray(np.concatenate([np.asarray(image) for image in images]))
-    palette = palette.quantize(colors)
+    palette = palette.quantize(256)
     images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     with written_whole(path) as partial:
         images[0].save(
