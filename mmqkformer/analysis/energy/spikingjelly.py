@@ -105,9 +105,13 @@ def _estimate(
 ) -> OtherEstimate:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # they are in the report too
-        report = estimate(TensorPass(model).eval(), x, **settings)
-    info, memory = report.model_info, report.breakdown_pj.get('memory_pj')
-    total = report.total_pj if hasattr(report, 'total_pj') else report.energy_total_pj
+        # One by one: the memories of Lemaire's model are as large as what a batch takes
+        reports = [estimate(TensorPass(model).eval(), one, **settings) for one in x.split(1)]
+    report = reports[0]
+    info, has_memory = report.model_info, 'memory_pj' in report.breakdown_pj
+    memory = sum(each.breakdown_pj['memory_pj'] for each in reports) if has_memory else None
+    of_all = 'total_pj' if hasattr(report, 'total_pj') else 'energy_total_pj'
+    total = sum(getattr(each, of_all) for each in reports)
     return OtherEstimate(
         name,
         energy_mj=total / len(x) / PJ_PER_MJ,
